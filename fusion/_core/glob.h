@@ -1,0 +1,259 @@
+/* Glob programs: one compiled pattern against one name, upper and lower case alike (fold.h).
+ *
+ * A program comes from fusion/patterns.py. A name is a sequence of code points, where a byte that is not UTF-8 counts as
+ * one of its own. A literal takes the code points that fold like it, a class those of which one case lies in a range. */
+#ifndef FUSION_GLOB_H
+#define FUSION_GLOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fold.h"
+
+/* A program is 32-bit words: a code point below 0x110000 stands for itself, the others for: */
+#define GLOB_STAR 0x80000000u          /* any number of code points */
+#define GLOB_ANY 0x80000001u           /* one code point */
+#define GLOB_CLASS 0x80000002u         /* then n, then n ranges as two words each: first, last */
+#define GLOB_NEGATED_CLASS 0x80000003u /* the same; a code point outside of them */
+
+/* A class in glob.items: operation, n, 4 words of ASCII bitmap, ranges. */
+#define GLOB_CLASS_WORDS 6
+
+typedef struct {
+    uint32_t *items; /* the program, literals folded, classes with their bitmap */
+    size_t n;        /* words */
+} glob;
+
+enum { GLOB_OK = 0, GLOB_BAD_PROGRAM = 1, GLOB_NO_MEMORY = 2 };
+
+static inline bool glob_is_continuation(uint8_t b)
+{
+    return (b & 0xC0) == 0x80;
+}
+
+/* The code point at p < end, an undecodable byte as U+DC00 + byte (Python's surrogateescape); returns its bytes. */
+static inline size_t glob_decode(const uint8_t *p, const uint8_t *end, uint32_t *c)
+{
+    size_t left = (size_t)(end - p);
+    uint32_t b = p[0];
+    if (b < 0x80) {
+        *c = b;
+        return 1;
+    }
+    if (b >= 0xC2 && b < 0xE0) {
+        if (left >= 2 && glob_is_continuation(p[1])) {
+            *c = (b & 0x1F) << 6 | (p[1] & 0x3Fu);
+            return 2;
+        }
+    } else if (b >= 0xE0 && b < 0xF0) {
+        if (left >= 3 && glob_is_continuation(p[1]) && glob_is_continuation(p[2])) {
+            uint32_t v = (b & 0x0F) << 12 | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu);
+            if (v >= 0x800 && (v < 0xD800 || v > 0xDFFF)) {
+                *c = v;
+                return 3;
+            }
+        }
+    } else if (b >= 0xF0 && b < 0xF5) {
+        if (left >= 4 && glob_is_continuation(p[1]) && glob_is_continuation(p[2]) && glob_is_continuation(p[3])) {
+            uint32_t v = (b & 0x07) << 18 | (p[1] & 0x3Fu) << 12 | (p[2] & 0x3Fu) << 6 | (p[3] & 0x3Fu);
+            if (v >= 0x10000 && v < 0x110000) {
+                *c = v;
+                return 4;
+            }
+        }
+    }
+    *c = 0xDC00 + b;
+    return 1;
+}
+
+/* The bytes of a code point that glob_decode can yield; returns how many. */
+static inline size_t glob_encode(uint32_t c, uint8_t out[4])
+{
+    if (c < 0x80) {
+        out[0] = (uint8_t)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        out[0] = (uint8_t)(0xC0 | c >> 6);
+        out[1] = (uint8_t)(0x80 | (c & 0x3F));
+        return 2;
+    }
+    if (c >= 0xDC80 && c <= 0xDCFF) {
+        out[0] = (uint8_t)(c - 0xDC00);
+        return 1;
+    }
+    if (c < 0x10000) {
+        out[0] = (uint8_t)(0xE0 | c >> 12);
+        out[1] = (uint8_t)(0x80 | (c >> 6 & 0x3F));
+        out[2] = (uint8_t)(0x80 | (c & 0x3F));
+        return 3;
+    }
+    out[0] = (uint8_t)(0xF0 | c >> 18);
+    out[1] = (uint8_t)(0x80 | (c >> 12 & 0x3F));
+    out[2] = (uint8_t)(0x80 | (c >> 6 & 0x3F));
+    out[3] = (uint8_t)(0x80 | (c & 0x3F));
+    return 4;
+}
+
+static inline bool glob_is_ascii(const uint8_t *p, size_t n)
+{
+    uint64_t seen = 0, word;
+    for (; n >= 8; p += 8, n -= 8) {
+        memcpy(&word, p, 8);
+        seen |= word;
+    }
+    for (; n; p++, n--)
+        seen |= *p;
+    return !(seen & 0x8080808080808080u);
+}
+
+static inline size_t glob_item_words(const uint32_t *item)
+{
+    return *item == GLOB_CLASS || *item == GLOB_NEGATED_CLASS ? GLOB_CLASS_WORDS + 2 * (size_t)item[1] : 1;
+}
+
+/* Whether one of the code points that fold like c lies in one of n ranges. */
+static inline bool glob_in_ranges(const uint32_t *ranges, uint32_t n, uint32_t c)
+{
+    uint32_t variants[FOLD_MAX_VARIANTS];
+    int n_variants = fold_variants(c, variants);
+    for (uint32_t i = 0; i < n; i++)
+        for (int v = 0; v < n_variants; v++)
+            if (ranges[2 * i] <= variants[v] && variants[v] <= ranges[2 * i + 1])
+                return true;
+    return false;
+}
+
+/* Whether the item, not a star, takes the code point c. */
+static inline bool glob_takes(const uint32_t *item, uint32_t c)
+{
+    switch (*item) {
+    case GLOB_ANY:
+        return true;
+    case GLOB_CLASS:
+    case GLOB_NEGATED_CLASS:
+        if (c < 0x80)
+            return item[2 + c / 32] >> c % 32 & 1;
+        return glob_in_ranges(item + GLOB_CLASS_WORDS, item[1], c) == (*item == GLOB_CLASS);
+    default:
+        return fold_code_point(c) == *item;
+    }
+}
+
+static inline uint32_t glob_program_word(const char *program, size_t i)
+{
+    uint32_t word;
+    memcpy(&word, program + 4 * i, 4);
+    return word;
+}
+
+/* Number of classes in a program, -1 when it is not well-formed. */
+static inline int64_t glob_check(const char *program, size_t n)
+{
+    size_t words = n / 4;
+    int64_t n_classes = 0;
+    if (n == 0 || n % 4 || n > UINT32_MAX)
+        return -1;
+    for (size_t i = 0; i < words; i++) {
+        uint32_t op = glob_program_word(program, i);
+        if (op == GLOB_STAR || op == GLOB_ANY)
+            continue;
+        if (op == GLOB_CLASS || op == GLOB_NEGATED_CLASS) {
+            if (words - i < 2 || glob_program_word(program, i + 1) > (words - i - 2) / 2)
+                return -1;
+            i += 1 + 2 * (size_t)glob_program_word(program, i + 1);
+            n_classes++;
+        } else if (op >= 0x110000 || (op >= 0xD800 && op < 0xDC80) || (op >= 0xDD00 && op < 0xE000)) {
+            return -1;
+        }
+    }
+    return n_classes;
+}
+
+/* GLOB_OK, GLOB_BAD_PROGRAM or GLOB_NO_MEMORY. Call glob_free in every case. */
+static inline int glob_init(glob *g, const char *program, size_t n)
+{
+    g->items = NULL;
+    g->n = 0;
+    int64_t n_classes = glob_check(program, n);
+    if (n_classes < 0)
+        return GLOB_BAD_PROGRAM;
+    size_t words = n / 4;
+    g->items = malloc((words + 4 * (size_t)n_classes) * sizeof *g->items);
+    if (!g->items)
+        return GLOB_NO_MEMORY;
+    uint32_t *item = g->items;
+    for (size_t i = 0; i < words; i++) {
+        uint32_t op = glob_program_word(program, i);
+        if (op != GLOB_CLASS && op != GLOB_NEGATED_CLASS) {
+            *item++ = op < GLOB_STAR ? fold_code_point(op) : op;
+            continue;
+        }
+        uint32_t n_ranges = glob_program_word(program, i + 1), *ranges = item + GLOB_CLASS_WORDS;
+        item[0] = op;
+        item[1] = n_ranges;
+        memset(item + 2, 0, 16);
+        memcpy(ranges, program + 4 * (i + 2), 8 * (size_t)n_ranges);
+        for (uint32_t c = 0; c < 0x80; c++)
+            if (glob_in_ranges(ranges, n_ranges, c) == (op == GLOB_CLASS))
+                item[2 + c / 32] |= 1u << c % 32;
+        item = ranges + 2 * (size_t)n_ranges;
+        i += 1 + 2 * (size_t)n_ranges;
+    }
+    g->n = (size_t)(item - g->items);
+    return GLOB_OK;
+}
+
+static inline void glob_free(glob *g)
+{
+    free(g->items);
+    g->items = NULL;
+}
+
+/* Glob match with one point of return, the last star: what stands before a later star may always match as early as it can. */
+static inline __attribute__((always_inline)) bool glob_match(const glob *g, const uint8_t *p, const uint8_t *end,
+                                                               const bool ascii)
+{
+    const uint32_t *item = g->items, *last = item + g->n;
+    const uint32_t *after_star = NULL;
+    const uint8_t *star = NULL; /* where the text taken by the last star ends */
+    uint32_t c;
+    for (;;) {
+        if (item == last) {
+            if (p == end)
+                return true;
+        } else if (*item == GLOB_STAR) {
+            after_star = ++item;
+            star = p;
+            if (item == last)
+                return true;
+            continue;
+        } else if (p == end) {
+            return false; /* a longer star would leave still less for the items that are left */
+        } else {
+            size_t n = ascii ? (c = *p, 1) : glob_decode(p, end, &c);
+            if (glob_takes(item, c)) {
+                p += n;
+                item += glob_item_words(item);
+                continue;
+            }
+        }
+        if (!after_star || star == end)
+            return false;
+        star += ascii ? 1 : glob_decode(star, end, &c);
+        p = star;
+        item = after_star;
+    }
+}
+
+static inline bool glob_matches(const glob *g, const char *name, size_t len)
+{
+    const uint8_t *p = (const uint8_t *)name;
+    if (glob_is_ascii(p, len))
+        return glob_match(g, p, p + len, true);
+    return glob_match(g, p, p + len, false);
+}
+
+#endif

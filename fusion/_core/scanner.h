@@ -1,0 +1,563 @@
+/* The strict scanner: bytes of a push to rows, without an object made, for the shapes that clients send.
+ *
+ * It takes nothing that fusion/events.py refuses and reads nothing differently; whatever it does not fully
+ * understand, errors included, it declines, and events.py decides.
+ *
+ * Reading within bounds: the document ends with '}' (scan_body sees to it), and no token but a closing brace
+ * ends with one. So after any other token there is a next byte, and a loop over bytes other than '}' ends in
+ * time. Only strings, closing braces and reads of several bytes at once look at the end.
+ *
+ * Functions named scan_* take the position of a token's first byte and return the position after it, or NULL to
+ * decline. */
+#ifndef FUSION_SCANNER_H
+#define FUSION_SCANNER_H
+
+#include "double_read.h"
+#include "path.h"
+#include "rows.h"
+
+#define SCAN_MAX_DEPTH 64
+
+enum { SCAN_OK = 0, SCAN_DECLINED = 1, SCAN_NO_MEMORY = 2 };
+
+typedef struct {
+    const char *end;
+    fusion_batch *out;
+    size_t body_len;
+    bool root_as_file; /* a row of the event at hand says that "/" is no directory */
+    bool no_memory;
+} fusion_scanner;
+
+/* Whether literal stands at p. A macro, so that the comparison is of a constant length. */
+#define SCAN_AT(p, end, literal) \
+    ((size_t)((end) - (p)) >= sizeof(literal) - 1 && memcmp(p, literal, sizeof(literal) - 1) == 0)
+
+static inline const char *scan_no_memory(fusion_scanner *s)
+{
+    s->no_memory = true;
+    return NULL;
+}
+
+static inline const char *scan_space(const char *p)
+{
+    while (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')
+        p++;
+    return p;
+}
+
+/* The colon between a key and its value, and the space around it. */
+static inline const char *scan_colon(const char *p)
+{
+    p = scan_space(p);
+    return *p == ':' ? scan_space(p + 1) : NULL;
+}
+
+/* Strings */
+
+/* The first byte from p on that ends or interrupts plain text: a quote, a backslash, a control character, a
+ * byte beyond ASCII, or the end. */
+static inline const char *scan_plain(const char *p, const char *end)
+{
+#if defined(__SSE2__) && !defined(FUSION_NO_SIMD)
+    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(' ');
+    for (; end - p >= 16; p += 16) {
+        __m128i text = _mm_loadu_si128((const __m128i *)p);
+        __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(text, quote), _mm_cmpeq_epi8(text, backslash));
+        stop = _mm_or_si128(stop, _mm_cmplt_epi8(text, space)); /* signed: bytes beyond ASCII too */
+        unsigned stops = (unsigned)_mm_movemask_epi8(stop);
+        if (stops)
+            return p + __builtin_ctz(stops);
+    }
+#else
+    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+    for (; end - p >= 8; p += 8) {
+        uint64_t text;
+        memcpy(&text, p, sizeof text);
+        uint64_t quotes = text ^ (ones * '"'), backslashes = text ^ (ones * '\\');
+        /* A borrow can mark a byte above one that is marked rightly, never without one. */
+        uint64_t stops = (quotes - ones) | (backslashes - ones) | (text - ones * ' ') | text;
+        if (stops & tops)
+            break;
+    }
+#endif
+    while (p < end && (unsigned char)*p >= ' ' && (unsigned char)*p < 0x80 && *p != '"' && *p != '\\')
+        p++;
+    return p;
+}
+
+/* One code point of valid UTF-8 that is not ASCII. */
+static inline const char *scan_utf8(const char *text, const char *end)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    size_t left = (size_t)(end - text);
+    if (left >= 2 && p[0] >= 0xC2 && p[0] <= 0xDF)
+        return (p[1] & 0xC0) == 0x80 ? text + 2 : NULL;
+    if (left >= 3 && (p[0] & 0xF0) == 0xE0) {
+        unsigned char least = p[0] == 0xE0 ? 0xA0 : 0x80, most = p[0] == 0xED ? 0x9F : 0xBF;
+        return p[1] >= least && p[1] <= most && (p[2] & 0xC0) == 0x80 ? text + 3 : NULL;
+    }
+    if (left >= 4 && p[0] >= 0xF0 && p[0] <= 0xF4) {
+        unsigned char least = p[0] == 0xF0 ? 0x90 : 0x80, most = p[0] == 0xF4 ? 0x8F : 0xBF;
+        bool tail = (p[2] & 0xC0) == 0x80 && (p[3] & 0xC0) == 0x80;
+        return p[1] >= least && p[1] <= most && tail ? text + 4 : NULL;
+    }
+    return NULL;
+}
+
+/* Text up to the quote, backslash or control character that ends or interrupts it. */
+static inline const char *scan_text(const char *p, const char *end)
+{
+    for (;;) {
+        p = scan_plain(p, end);
+        if (p == end)
+            return NULL;
+        if ((unsigned char)*p < 0x80)
+            return p;
+        do
+            p = scan_utf8(p, end);
+        while (p && p < end && (unsigned char)*p >= 0x80);
+        if (!p)
+            return NULL;
+    }
+}
+
+/* The four hexadecimal digits of an escape. */
+static inline const char *scan_hex4(const char *p, const char *end, uint32_t *value)
+{
+    if (end - p < 4)
+        return NULL;
+    *value = 0;
+    for (int i = 0; i < 4; i++) {
+        unsigned char c = (unsigned char)p[i], letter = c | 0x20;
+        if (c >= '0' && c <= '9')
+            *value = *value << 4 | (uint32_t)(c - '0');
+        else if (letter >= 'a' && letter <= 'f')
+            *value = *value << 4 | (uint32_t)(letter - 'a' + 10);
+        else
+            return NULL;
+    }
+    return p + 4;
+}
+
+/* One escape, to a code point that may be a lone surrogate. */
+static inline const char *scan_escape(const char *p, const char *end, uint32_t *code_point)
+{
+    static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
+    uint32_t low;
+    p++;
+    if (*p != 'u') {
+        const char *name = *p ? strchr(names, *p) : NULL;
+        if (!name)
+            return NULL;
+        *code_point = (uint32_t)values[name - names];
+        return p + 1;
+    }
+    p = scan_hex4(p + 1, end, code_point);
+    if (p && (*code_point & 0xFC00) == 0xD800 && SCAN_AT(p, end, "\\u")) {
+        const char *after = scan_hex4(p + 2, end, &low);
+        if (after && (low & 0xFC00) == 0xDC00) {
+            *code_point = 0x10000 + ((*code_point & 0x3FF) << 10) + (low & 0x3FF);
+            return after;
+        }
+    }
+    return p;
+}
+
+static inline const char *scan_skip_string(const char *p, const char *end)
+{
+    uint32_t code_point;
+    for (p++;;) {
+        p = scan_text(p, end);
+        if (p && *p == '"')
+            return p + 1;
+        if (!p || *p != '\\' || !(p = scan_escape(p, end, &code_point)))
+            return NULL;
+    }
+}
+
+/* Writes a code point as UTF-8, a surrogate escape as the byte it stands for. NULL for NUL and other lone
+ * surrogates. */
+static inline char *scan_put_code_point(char *out, uint32_t c)
+{
+    if (c == 0)
+        return NULL;
+    if (c < 0x80) {
+        *out++ = (char)c;
+    } else if (c < 0x800) {
+        *out++ = (char)(0xC0 | c >> 6);
+        *out++ = (char)(0x80 | (c & 0x3F));
+    } else if ((c & 0xF800) == 0xD800 && c < 0x10000) {
+        if (c < 0xDC80 || c > 0xDCFF)
+            return NULL;
+        *out++ = (char)(c & 0xFF);
+    } else {
+        if (c < 0x10000) {
+            *out++ = (char)(0xE0 | c >> 12);
+        } else {
+            *out++ = (char)(0xF0 | c >> 18);
+            *out++ = (char)(0x80 | (c >> 12 & 0x3F));
+        }
+        *out++ = (char)(0x80 | (c >> 6 & 0x3F));
+        *out++ = (char)(0x80 | (c & 0x3F));
+    }
+    return out;
+}
+
+/* A path that needs rewriting: it has escapes, or another normal form. p is its opening quote, stop the first
+ * byte that is not plain text. */
+static __attribute__((noinline)) const char *scan_rewritten_path(
+    fusion_scanner *s, const char *p, const char *stop, fusion_row *row)
+{
+    fusion_batch *b = s->out;
+    if (!b->scratch) {
+        /* A path takes at most a byte more than its text, so that both quotes make up for it. */
+        b->scratch = malloc(s->body_len);
+        if (!b->scratch)
+            return scan_no_memory(s);
+        b->scratch_cap = s->body_len;
+    }
+    char *normal = b->scratch + b->scratch_len;
+    char *raw = normal + 1; /* normalised in place */
+    char *out = raw;
+
+    for (p++;;) {
+        memcpy(out, p, (size_t)(stop - p));
+        out += stop - p;
+        if (*stop == '"')
+            break;
+        uint32_t code_point;
+        if (*stop != '\\' || !(p = scan_escape(stop, s->end, &code_point)) ||
+            !(out = scan_put_code_point(out, code_point)) || !(stop = scan_text(p, s->end)))
+            return NULL;
+    }
+    if (out - raw > FUSION_MAX_PATH)
+        return NULL;
+    size_t len = path_normalise(raw, (size_t)(out - raw), normal);
+    if (len > FUSION_MAX_PATH)
+        return NULL;
+    row->path = normal;
+    row->path_len = (uint32_t)len;
+    b->scratch_len += len;
+    return stop + 1;
+}
+
+static inline const char *scan_path(fusion_scanner *s, const char *p, fusion_row *row)
+{
+    if (*p != '"')
+        return NULL;
+    const char *stop = scan_text(p + 1, s->end);
+    if (!stop)
+        return NULL;
+    size_t len = (size_t)(stop - p - 1);
+    if (*stop != '"' || !path_is_normal(p + 1, len))
+        return scan_rewritten_path(s, p, stop, row);
+    if (len > FUSION_MAX_PATH)
+        return NULL;
+    row->path = p + 1;
+    row->path_len = (uint32_t)len;
+    return stop + 1;
+}
+
+/* Scalars */
+
+static inline const char *scan_bool(const char *p, const char *end, bool *value)
+{
+    *value = *p == 't';
+    if (SCAN_AT(p, end, "false"))
+        return p + 5;
+    return SCAN_AT(p, end, "true") ? p + 4 : NULL;
+}
+
+static inline const char *scan_size(const char *p, const char *end, int64_t *size)
+{
+    *size = 0;
+    if (SCAN_AT(p, end, "null"))
+        return p + 4;
+    p = int64_read(p, end, size);
+    return *size >= 0 ? p : NULL;
+}
+
+static inline const char *scan_time(const char *p, const char *end, double *seconds)
+{
+    *seconds = 0.0;
+    if (SCAN_AT(p, end, "null"))
+        return p + 4;
+    const char *after = double_read(p, end, seconds);
+    if (after == p + 2 && *p == '-' && p[1] == '0') /* the integer -0 is 0, unlike -0.0 */
+        *seconds = 0.0;
+    return after;
+}
+
+/* Any JSON value, at the given depth; its numbers must be finite. */
+static const char *scan_skip_value(const char *p, const char *end, int depth)
+{
+    double number;
+    if (*p == '"')
+        return scan_skip_string(p, end);
+    if (*p == '{' || *p == '[') {
+        const bool object = *p == '{';
+        const char close = object ? '}' : ']';
+        if (depth > SCAN_MAX_DEPTH)
+            return NULL;
+        p = scan_space(p + 1);
+        if (*p == close)
+            return p + 1 < end ? p + 1 : NULL;
+        for (;;) {
+            if (object && (*p != '"' || !(p = scan_skip_string(p, end)) || !(p = scan_colon(p))))
+                return NULL;
+            p = scan_skip_value(p, end, depth + 1);
+            if (!p)
+                return NULL;
+            p = scan_space(p);
+            if (*p == close)
+                return p + 1 < end ? p + 1 : NULL;
+            if (*p != ',')
+                return NULL;
+            p = scan_space(p + 1);
+        }
+    }
+    if (SCAN_AT(p, end, "null") || SCAN_AT(p, end, "true"))
+        return p + 4;
+    return SCAN_AT(p, end, "false") ? p + 5 : double_read(p, end, &number);
+}
+
+/* Objects and arrays of the wire format */
+
+/* A key of plain ASCII, to its closing quote: one with escapes could be any. */
+static inline const char *scan_key(const char *p, const char *end)
+{
+    if (*p != '"')
+        return NULL;
+    p = scan_plain(p + 1, end);
+    return p < end && *p == '"' ? p : NULL;
+}
+
+/* Whether the key from p (its opening quote) to its closing quote is the literal. */
+#define SCAN_KEY_IS(p, quote, literal) \
+    ((size_t)((quote) - (p)) == sizeof(literal) && memcmp((p) + 1, literal, sizeof(literal) - 1) == 0)
+
+/* After a member or an element: the next one, with *more set, or the position after the closing character. */
+static inline const char *scan_next(const char *p, char close, bool *more)
+{
+    p = scan_space(p);
+    *more = *p == ',';
+    if (*more)
+        return scan_space(p + 1);
+    return *p == close ? p + 1 : NULL;
+}
+
+static inline const char *scan_row(fusion_scanner *s, const char *p)
+{
+    enum { PATH = 1, FILE_PATH = 2, IS_DIR = 4, IS_DIRECTORY = 8 };
+    const char *const end = s->end;
+    unsigned seen = 0;
+    bool more = true;
+
+    if (*p != '{')
+        return NULL;
+    fusion_row *row = batch_add_row(s->out);
+    if (!row)
+        return scan_no_memory(s);
+    row->event = (uint32_t)(s->out->n_events - 1);
+
+    for (p = scan_space(p + 1); more;) {
+        const char *key = p, *quote = scan_key(p, end);
+        if (!quote || !(p = scan_colon(quote + 1)))
+            return NULL;
+        if (SCAN_KEY_IS(key, quote, "file_path")) {
+            seen |= FILE_PATH;
+            p = scan_path(s, p, row);
+        } else if (SCAN_KEY_IS(key, quote, "size")) {
+            p = scan_size(p, end, &row->size);
+        } else if (SCAN_KEY_IS(key, quote, "modified_time")) {
+            p = scan_time(p, end, &row->mtime);
+        } else if (SCAN_KEY_IS(key, quote, "created_time")) {
+            p = scan_time(p, end, &row->ctime);
+        } else if (SCAN_KEY_IS(key, quote, "is_dir")) {
+            seen |= IS_DIR;
+            p = scan_bool(p, end, &row->is_dir);
+        } else if (SCAN_KEY_IS(key, quote, "path")) {
+            seen |= PATH;
+            p = scan_path(s, p, row);
+        } else if (SCAN_KEY_IS(key, quote, "is_directory")) {
+            seen |= IS_DIRECTORY;
+            p = scan_bool(p, end, &row->is_dir);
+        } else {
+            p = scan_skip_value(p, end, 6);
+        }
+        if (!p || !(p = scan_next(p, '}', &more)))
+            return NULL;
+    }
+
+    /* One path; of two names for the same thing one counts, which is left to events.py. */
+    const unsigned path = seen & (PATH | FILE_PATH), is_dir = seen & (IS_DIR | IS_DIRECTORY);
+    if (path == 0 || path == (PATH | FILE_PATH) || is_dir == (IS_DIR | IS_DIRECTORY))
+        return NULL;
+    s->root_as_file |= row->path_len == 1 && !row->is_dir;
+    return p < end ? p : NULL;
+}
+
+static inline const char *scan_rows(fusion_scanner *s, const char *p)
+{
+    bool more = true;
+    if (*p != '[')
+        return NULL;
+    p = scan_space(p + 1);
+    if (*p == ']')
+        return p + 1;
+    while (more) {
+        p = scan_row(s, p);
+        if (!p || !(p = scan_next(p, ']', &more)))
+            return NULL;
+    }
+    return p;
+}
+
+static inline const char *scan_event_type(const char *p, const char *end, bool *is_delete)
+{
+    *is_delete = SCAN_AT(p, end, "\"delete\"");
+    if (*is_delete || SCAN_AT(p, end, "\"update\"") || SCAN_AT(p, end, "\"insert\""))
+        return p + sizeof("\"update\"") - 1;
+    return NULL;
+}
+
+static inline const char *scan_event(fusion_scanner *s, const char *p)
+{
+    fusion_batch *const b = s->out;
+    const char *const end = s->end;
+    const size_t first_row = b->n_rows;
+    bool more = true;
+
+    if (*p != '{')
+        return NULL;
+    fusion_event *event = batch_add_event(b);
+    if (!event)
+        return scan_no_memory(s);
+    s->root_as_file = false;
+
+    p = scan_space(p + 1);
+    if (*p == '}')
+        return p + 1 < end ? p + 1 : NULL;
+    while (more) {
+        const char *key = p, *quote = scan_key(p, end);
+        if (!quote || !(p = scan_colon(quote + 1)))
+            return NULL;
+        if (SCAN_KEY_IS(key, quote, "event_type")) {
+            p = scan_event_type(p, end, &event->is_delete);
+        } else if (SCAN_KEY_IS(key, quote, "index")) {
+            p = int64_read(p, end, &event->index);
+        } else if (SCAN_KEY_IS(key, quote, "rows")) {
+            b->n_rows = first_row; /* of two the last counts */
+            s->root_as_file = false;
+            p = scan_rows(s, p);
+        } else {
+            p = scan_skip_value(p, end, 4);
+        }
+        if (!p || !(p = scan_next(p, '}', &more)))
+            return NULL;
+    }
+
+    if (event->is_delete) {
+        for (fusion_row *row = b->rows + first_row; row < b->rows + b->n_rows; row++) {
+            row->is_delete = true;
+            row->is_dir = false;
+            row->size = 0;
+            row->mtime = row->ctime = 0.0;
+        }
+    } else if (s->root_as_file) {
+        return NULL;
+    }
+    return p < end ? p : NULL;
+}
+
+static inline const char *scan_events(fusion_scanner *s, const char *p)
+{
+    bool more = true;
+    if (*p != '[')
+        return NULL;
+    p = scan_space(p + 1);
+    if (*p == ']')
+        return p + 1;
+    while (more) {
+        p = scan_event(s, p);
+        if (!p || !(p = scan_next(p, ']', &more)))
+            return NULL;
+    }
+    return p;
+}
+
+static inline const char *scan_source_type(const char *p, const char *end, fusion_source *source)
+{
+    if (SCAN_AT(p, end, "\"snapshot\"")) {
+        *source = FUSION_SNAPSHOT;
+        return p + sizeof("\"snapshot\"") - 1;
+    }
+    *source = FUSION_MESSAGE;
+    return SCAN_AT(p, end, "\"message\"") ? p + sizeof("\"message\"") - 1 : NULL;
+}
+
+/* A string without escapes, where it stands. */
+static inline const char *scan_session_id(const char *p, const char *end, fusion_batch *out)
+{
+    if (*p != '"')
+        return NULL;
+    const char *stop = scan_text(p + 1, end);
+    if (!stop || *stop != '"')
+        return NULL;
+    out->session_id = p + 1;
+    out->session_id_len = (size_t)(stop - p - 1);
+    return stop + 1;
+}
+
+static inline const char *scan_document(fusion_scanner *s, const char *p)
+{
+    enum { SESSION_ID = 1, SOURCE_TYPE = 2, EVENTS = 4 };
+    fusion_batch *const b = s->out;
+    const char *const end = s->end;
+    unsigned seen = 0;
+    bool more = true;
+
+    if (*p != '{')
+        return NULL;
+    for (p = scan_space(p + 1); more;) {
+        const char *key = p, *quote = scan_key(p, end);
+        if (!quote || !(p = scan_colon(quote + 1)))
+            return NULL;
+        if (SCAN_KEY_IS(key, quote, "session_id")) {
+            seen |= SESSION_ID;
+            p = scan_session_id(p, end, b);
+        } else if (SCAN_KEY_IS(key, quote, "source_type")) {
+            seen |= SOURCE_TYPE;
+            p = scan_source_type(p, end, &b->source);
+        } else if (SCAN_KEY_IS(key, quote, "is_snapshot_end")) {
+            p = scan_bool(p, end, &b->is_snapshot_end);
+        } else if (SCAN_KEY_IS(key, quote, "events")) {
+            seen |= EVENTS;
+            b->n_events = b->n_rows = 0; /* of two the last counts */
+            p = scan_events(s, p);
+        } else {
+            p = scan_skip_value(p, end, 2);
+        }
+        if (!p || !(p = scan_next(p, '}', &more)))
+            return NULL;
+    }
+    return seen == (SESSION_ID | SOURCE_TYPE | EVENTS) && p == end ? p : NULL;
+}
+
+/* Decodes body[0..n) into out, which is empty and stays so unless SCAN_OK is returned. Paths and the session's
+ * id may point into body. Needs no lock and no Python. */
+static int scan_body(const char *body, size_t n, fusion_batch *out)
+{
+    const char *end = body + n;
+    while (end > body && (end[-1] == ' ' || end[-1] == '\n' || end[-1] == '\r' || end[-1] == '\t'))
+        end--;
+    if (end == body || end[-1] != '}')
+        return SCAN_DECLINED;
+    fusion_scanner s = {.end = end, .out = out, .body_len = n};
+    if (scan_document(&s, scan_space(body)))
+        return SCAN_OK;
+    batch_free(out);
+    return s.no_memory ? SCAN_NO_MEMORY : SCAN_DECLINED;
+}
+
+#endif

@@ -1,0 +1,1127 @@
+# distutils: language = c
+"""The compiled path index: the metadata of a whole file tree in memory.
+
+Structs and functions that need no Python live in _core/*.h; the classes here check arguments, drop the GIL, take the index's
+lock and call them. Waiting for the lock while holding the GIL would deadlock with a holder that wants the GIL, so a lock is
+only ever tried with the GIL held, and waited for without it.
+"""
+
+import os
+import time
+from collections import namedtuple
+
+from fusion import events as wire
+from fusion.patterns import compile_pattern
+
+cimport cython
+from cpython.buffer cimport PyBuffer_FillInfo, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memchr, memcpy, memset
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+
+cdef extern from "_core/rows.h" nogil:
+    size_t FUSION_MAX_PATH
+    ctypedef enum fusion_source:
+        FUSION_SNAPSHOT
+        FUSION_MESSAGE
+        FUSION_ANOMALY
+    ctypedef struct fusion_row:
+        const char *path
+        int64_t size
+        double mtime
+        double ctime
+        uint32_t path_len
+        uint32_t event
+        bint is_dir
+        bint is_delete
+    ctypedef struct fusion_event:
+        int64_t index
+        bint is_delete
+    ctypedef struct fusion_batch:
+        fusion_row *rows
+        fusion_event *events
+        size_t n_rows
+        size_t n_events
+        char *scratch
+        const char *session_id
+        size_t session_id_len
+        fusion_source source
+        bint is_snapshot_end
+    void batch_init(fusion_batch *)
+    void batch_free(fusion_batch *)
+    fusion_row *batch_add_row(fusion_batch *)
+    fusion_event *batch_add_event(fusion_batch *)
+
+cdef extern from "_core/path.h" nogil:
+    bint path_is_normal(const char *, size_t)
+    size_t path_normalise(const char *, size_t, char *)
+
+cdef extern from "_core/double_read.h" nogil:
+    const char *double_read(const char *, const char *, double *)
+    const char *int64_read(const char *, const char *, int64_t *)
+
+cdef extern from "_core/double_write.h" nogil:
+    enum:
+        DOUBLE_WRITE_MAX
+    char *double_write(char *, double)
+
+cdef extern from "_core/scanner.h" nogil:
+    enum:
+        SCAN_OK
+        SCAN_DECLINED
+        SCAN_NO_MEMORY
+    int scan_body(const char *, size_t, fusion_batch *)
+
+cdef extern from "pthread.h" nogil:
+    ctypedef struct pthread_rwlock_t:
+        pass
+    int pthread_rwlock_rdlock(pthread_rwlock_t *)
+    int pthread_rwlock_tryrdlock(pthread_rwlock_t *)
+    int pthread_rwlock_wrlock(pthread_rwlock_t *)
+    int pthread_rwlock_unlock(pthread_rwlock_t *)
+    int pthread_rwlock_destroy(pthread_rwlock_t *)
+
+cdef extern from "_core/nodes.h" nogil:
+    enum:
+        NODE_LIVE
+        NODE_DIR
+        NODE_DESCRIBED
+        SLOT_PARTITIONS
+    uint32_t NIL
+    uint32_t OLDEST_NONE
+    ctypedef struct region:
+        char *base
+    ctypedef struct arena:
+        region blob
+        region sync
+        size_t used
+        size_t free_bytes
+    ctypedef struct slot_partition:
+        pass
+    ctypedef struct slot_table:
+        size_t bytes
+    ctypedef struct pathmap:
+        size_t bytes
+    ctypedef struct fusion_node:
+        uint32_t parent
+        uint32_t dir
+        uint16_t flags
+        uint16_t name_len
+        int64_t size
+        double mtime
+        double ctime
+    ctypedef struct fusion_dir:
+        uint64_t bytes_lo
+        uint32_t bytes_hi
+        uint64_t version
+        uint32_t files
+        uint32_t dirs
+    ctypedef struct fusion_index:
+        fusion_node *nodes
+        fusion_dir *dirs
+        uint32_t n_nodes
+        uint32_t n_dirs
+        uint32_t live_nodes
+        arena names
+        arena paths
+        slot_table slots
+        uint64_t seed
+        uint64_t mask
+        uint64_t revision
+        bint window
+        pathmap tombstones
+        pathmap overridden
+        pthread_rwlock_t lock
+    bint node_is_dir(const fusion_node *)
+    uint32_t find_path(const fusion_index *, const char *, size_t)
+    size_t node_path_length(const fusion_index *, uint32_t)
+    void node_write_path(const fusion_index *, uint32_t, char *)
+
+cdef extern from "_core/index.h" nogil:
+    bint index_init(fusion_index *, uint64_t, uint64_t)
+    void index_release(fusion_index *)
+    void index_clear(fusion_index *)
+    uint32_t index_oldest(fusion_index *)
+
+cdef extern from "_core/apply.h" nogil:
+    enum:
+        APPLY_OK
+    ctypedef struct apply_result:
+        uint64_t upserts
+        uint64_t deletes
+        uint64_t ignored
+        uint64_t removed
+        bint ended
+    void rows_prepare(fusion_batch *, uint64_t, uint64_t)
+    int index_apply(fusion_index *, const fusion_batch *, double, apply_result *)
+    void index_begin_snapshot(fusion_index *)
+
+cdef extern from "_core/tree.h" nogil:
+    enum:
+        TREE_OK
+        TREE_FULL
+    ctypedef struct text:
+        char *base
+        size_t len
+        size_t cap
+    ctypedef struct tree_cursor:
+        bint done
+        size_t wanted
+    bint text_room(text *, size_t)
+    bint tree_open(tree_cursor *, fusion_index *, uint32_t, bint, uint32_t, bint)
+    void tree_close(tree_cursor *)
+    int tree_write(tree_cursor *, text *)
+    int tree_write_all(tree_cursor *, text *)
+    bint node_write_json(text *, text *, const fusion_index *, uint32_t)
+
+cdef extern from "_core/search.h" nogil:
+    enum:
+        SEARCH_OK
+        SEARCH_END
+        SEARCH_AUTO
+    ctypedef enum search_level:
+        pass
+    ctypedef struct search_state:
+        pass
+    int search_init(search_state *, const char *, size_t, search_level)
+    void search_free(search_state *)
+    uint32_t search_next(search_state *, const char *, size_t, const uint32_t *)
+
+cdef extern from "_core/check.h" nogil:
+    bint index_check(const fusion_index *, char *, size_t)
+
+
+Applied = namedtuple("Applied", "rows upserts deletes ignored removed snapshot_ended revision", module="fusion")
+Applied.__doc__ = """What one batch did.
+
+rows: rows in the batch; upserts: upsert rows applied; deletes: delete rows applied, whether or not the path was there;
+ignored: snapshot rows that lost to a message or to a message's delete; removed: nodes that the snapshot's end took away;
+snapshot_ended: whether a snapshot ended; revision: the index's revision afterwards.
+"""
+
+Stats = namedtuple("Stats", "files directories bytes version", module="fusion")
+Stats.__doc__ = """Sums over a subtree: files; directories, the top one counted; bytes, the sum of the files' sizes;
+version, the index revision of the newest change in it.
+"""
+
+cdef tuple SOURCES = ("snapshot", "message", "anomaly")
+cdef size_t CHUNK_BYTES = 256 * 1024
+cdef size_t SMALL_BODY = 4096  # bytes; less is decoded without releasing the GIL
+cdef size_t COLUMN_ROWS = 4096  # rows of a columnar upsert applied under one lock
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Node:
+    """One file or directory: name, path, is_dir, size (bytes), modified_time, created_time (seconds since the epoch).
+
+    Bytes of names that are not UTF-8 are surrogate escapes, as os.fsdecode writes them.
+    """
+
+    cdef readonly str name
+    cdef readonly str path
+    cdef readonly bint is_dir
+    cdef readonly int64_t size
+    cdef readonly double modified_time
+    cdef readonly double created_time
+
+    def _astuple(self):
+        return (self.name, self.path, self.is_dir, self.size, self.modified_time, self.created_time)
+
+    def __eq__(self, other):
+        return isinstance(other, Node) and self._astuple() == (<Node>other)._astuple()
+
+    def __hash__(self):
+        return hash(self._astuple())
+
+    def __repr__(self):
+        return (f"Node(name={self.name!r}, path={self.path!r}, is_dir={self.is_dir}, size={self.size}, "
+                f"modified_time={self.modified_time!r}, created_time={self.created_time!r})")
+
+
+cdef Node make_node(const fusion_node *n, const char *path, size_t length):
+    cdef Node node = Node.__new__(Node)
+    cdef size_t name_len = n.name_len
+    node.path = PyUnicode_DecodeUTF8(path, <Py_ssize_t>length, "surrogateescape")
+    node.name = PyUnicode_DecodeUTF8(path + length - name_len, <Py_ssize_t>name_len, "surrogateescape")
+    node.is_dir = node_is_dir(n)
+    node.size = n.size
+    node.modified_time = n.mtime
+    node.created_time = n.ctime
+    return node
+
+
+@cython.final
+cdef class Batch:
+    """A decoded push: rows in order, checked and with normalised paths, not applied to anything yet.
+
+    Made by decode(), scan() or parse(). Holds on to the body. Applying prepares it for one index: a batch belongs to
+    one thread at a time.
+    """
+
+    cdef fusion_batch rows
+    cdef object body
+    cdef readonly str session_id
+    cdef readonly Py_ssize_t nbytes
+
+    def __cinit__(self):
+        batch_init(&self.rows)
+
+    def __dealloc__(self):
+        batch_free(&self.rows)
+
+    def __init__(self):
+        raise TypeError("batches are made by Batch.decode, Batch.scan or Batch.parse")
+
+    @staticmethod
+    def scan(bytes body not None):
+        """The batch in `body` if the scanner takes it, None if it declines (which says nothing about the body)."""
+        cdef Batch batch = Batch.__new__(Batch)
+        cdef const char *start = PyBytes_AS_STRING(body)
+        cdef size_t n = <size_t>PyBytes_GET_SIZE(body)
+        cdef int status
+        if n <= SMALL_BODY:
+            status = scan_body(start, n, &batch.rows)
+        else:
+            with nogil:
+                status = scan_body(start, n, &batch.rows)
+        if status == SCAN_NO_MEMORY:
+            raise MemoryError
+        if status != SCAN_OK:
+            return None
+        batch.body = body
+        batch.nbytes = <Py_ssize_t>n
+        batch.session_id = PyUnicode_DecodeUTF8(batch.rows.session_id, <Py_ssize_t>batch.rows.session_id_len, NULL)
+        return batch
+
+    @staticmethod
+    def parse(bytes body not None):
+        """The batch in `body` by the complete, slower way. Raises the errors of fusion.errors: MalformedBody, InvalidField."""
+        cdef Batch batch = Batch.__new__(Batch)
+        cdef fusion_row *row
+        cdef fusion_event *event
+        cdef Py_ssize_t i
+        cdef bytes path
+        parsed = wire.parse(body)
+        batch.session_id = parsed.session_id
+        batch.rows.source = <fusion_source><int>SOURCES.index(parsed.source_type)
+        batch.rows.is_snapshot_end = parsed.is_snapshot_end
+        for is_delete, index in parsed.events:
+            event = batch_add_event(&batch.rows)
+            if event == NULL:
+                raise MemoryError
+            event.is_delete = is_delete
+            event.index = index
+        paths = parsed.paths
+        for i in range(len(paths)):
+            row = batch_add_row(&batch.rows)
+            if row == NULL:
+                raise MemoryError
+            path = paths[i]
+            row.path = PyBytes_AS_STRING(path)
+            row.path_len = <uint32_t>PyBytes_GET_SIZE(path)
+            row.size = parsed.sizes[i]
+            row.mtime = parsed.modified_times[i]
+            row.ctime = parsed.created_times[i]
+            row.is_dir = parsed.is_dir[i]
+            row.event = parsed.row_events[i]
+            row.is_delete = batch.rows.events[row.event].is_delete
+        batch.body = paths
+        batch.nbytes = len(body)
+        return batch
+
+    @staticmethod
+    def decode(bytes body not None):
+        """The batch in `body`: scan(), or where that declines parse()."""
+        batch = Batch.scan(body)
+        return batch if batch is not None else Batch.parse(body)
+
+    @property
+    def source_type(self):
+        """`snapshot`, `message` or `anomaly`."""
+        return SOURCES[<int>self.rows.source]
+
+    @property
+    def is_snapshot_end(self):
+        return bool(self.rows.is_snapshot_end)
+
+    @property
+    def n_rows(self):
+        return self.rows.n_rows
+
+    @property
+    def max_index(self):
+        """The highest `index` above 0 of its events, else -1."""
+        cdef int64_t highest = -1
+        cdef size_t i
+        for i in range(self.rows.n_events):
+            if self.rows.events[i].index > 0 and self.rows.events[i].index > highest:
+                highest = self.rows.events[i].index
+        return highest
+
+    @property
+    def last_index(self):
+        """The `index` of its last event with one above 0, else -1."""
+        cdef size_t i = self.rows.n_events
+        while i:
+            i -= 1
+            if self.rows.events[i].index > 0:
+                return self.rows.events[i].index
+        return -1
+
+    def to_list(self):
+        """The rows as tuples (is_delete, index, path bytes, size, modified_time, created_time, is_dir)."""
+        rows = []
+        cdef size_t i
+        cdef const fusion_row *row
+        for i in range(self.rows.n_rows):
+            row = &self.rows.rows[i]
+            rows.append((bool(row.is_delete), self.rows.events[row.event].index, row.path[:row.path_len], row.size,
+                         row.mtime, row.ctime, bool(row.is_dir)))
+        return rows
+
+
+cdef struct path_arg:
+    const char *path
+    size_t length
+    char *owned  # to be freed, or NULL
+
+
+cdef object encoded_path(object path):
+    """What holds a path's bytes: the str itself when it is UTF-8, else its surrogate-escaped bytes; None when it has neither."""
+    if isinstance(path, str):
+        if path.isascii():
+            return path
+        try:
+            return path.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            return None
+    if isinstance(path, bytes):
+        return path
+    raise TypeError(f"a path is str or bytes, not {type(path).__name__}")
+
+
+cdef int path_bytes(object holder, const char **start, size_t *length) except -1:
+    """The bytes in what encoded_path returned."""
+    cdef Py_ssize_t n
+    if isinstance(holder, str):
+        start[0] = PyUnicode_AsUTF8AndSize(holder, &n)
+        length[0] = <size_t>n
+    else:
+        start[0] = PyBytes_AS_STRING(holder)
+        length[0] = <size_t>PyBytes_GET_SIZE(holder)
+    return 0
+
+
+cdef int open_path(object holder, path_arg *arg) except -1:
+    """A normalised path to look up; close_path frees it. 0 when it cannot be the path of a node."""
+    arg.owned = NULL
+    if holder is None:
+        return 0
+    path_bytes(holder, &arg.path, &arg.length)
+    if path_is_normal(arg.path, arg.length):
+        return arg.length <= FUSION_MAX_PATH
+    arg.owned = <char *>malloc(arg.length + 1)
+    if arg.owned == NULL:
+        raise MemoryError
+    arg.length = path_normalise(arg.path, arg.length, arg.owned)
+    arg.path = arg.owned
+    if arg.length > FUSION_MAX_PATH:
+        free(arg.owned)
+        arg.owned = NULL
+        return 0
+    return 1
+
+
+cdef inline void close_path(path_arg *arg) noexcept nogil:
+    free(arg.owned)
+
+
+cdef object column(str name, object values, Py_ssize_t n, str kinds, object dtype):
+    """A contiguous NumPy column of `n` values, or ValueError/TypeError in words."""
+    import numpy as np
+
+    array = np.asarray(values)
+    if array.ndim != 1 or array.shape[0] != n:
+        raise ValueError(f"{name}: {n} values are needed, one per path, not an array of shape {array.shape}")
+    if n and array.dtype.kind not in kinds:
+        raise TypeError(f"{name}: {np.dtype(dtype)} values are needed, not {array.dtype}")
+    if array.dtype.kind == "u" and n and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{name}: values must not exceed 2**63 - 1")
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+@cython.final
+cdef class PathIndex:
+    """The metadata of a file tree: paths with size, times and kind, under a root that is always there.
+
+    PathIndex(*, seed=None): seed is the 64-bit seed of the path hash, random by default.
+
+    Paths are str (undecodable bytes as surrogate escapes) or bytes, and are normalised: `/d/`, `//d`, `d` and `/x/../d` are
+    `/d`. Parents of a node are made when they are missing. Children keep their insertion order.
+
+    Threads: every method may be called from several threads at once. Readers share the index, a change excludes everybody; what
+    touches many nodes runs without the GIL. An answer shows the tree between two batches, never within one.
+    """
+
+    LIVE = NODE_LIVE
+    DIRECTORY = NODE_DIR
+    DESCRIBED = NODE_DESCRIBED
+
+    cdef fusion_index index
+    cdef bint ready
+
+    def __cinit__(self, *, seed=None, _hash_mask=0xFFFFFFFFFFFFFFFF):
+        self.ready = False
+        if seed is None:
+            seed = int.from_bytes(os.urandom(8), "little")
+        cdef uint64_t seed_bits = seed
+        cdef uint64_t mask = _hash_mask
+        if not index_init(&self.index, seed_bits, mask):
+            raise MemoryError("address space for the index could not be reserved")
+        self.ready = True
+
+    def __dealloc__(self):
+        if self.ready:
+            pthread_rwlock_destroy(&self.index.lock)
+            index_release(&self.index)
+
+    # Lock for a short read with the GIL held; a holder of the lock never waits for the GIL.
+    cdef inline void lock_shared(self) noexcept:
+        if pthread_rwlock_tryrdlock(&self.index.lock) != 0:
+            with nogil:
+                pthread_rwlock_rdlock(&self.index.lock)
+
+    cdef inline void unlock(self) noexcept:
+        pthread_rwlock_unlock(&self.index.lock)
+
+    # ---- changes ----
+
+    cdef apply_rows(self, fusion_batch *rows, double now, apply_result *result, uint64_t *revision):
+        cdef int status
+        with nogil:
+            rows_prepare(rows, self.index.seed, self.index.mask)
+            pthread_rwlock_wrlock(&self.index.lock)
+            status = index_apply(&self.index, rows, now, result)
+            revision[0] = self.index.revision
+            pthread_rwlock_unlock(&self.index.lock)
+        if status != APPLY_OK:
+            raise MemoryError("the index could not grow; the batch may be applied in part")
+
+    def apply(self, body, *, now=None):
+        """Apply one push in the wire format (bytes, or a Batch decoded before) and return what it did as Applied.
+
+        The rows are applied in order under one lock. Rows of source `message` always apply; rows of source `snapshot` open a
+        snapshot window when none is open and lose to what messages wrote or deleted since; `is_snapshot_end` closes the window
+        and removes what neither the snapshot carried nor a message touched. `now` (epoch seconds, default the clock) is the
+        time of a delete whose event has no `index`.
+
+        Raises MalformedBody or InvalidField (both ValueError), and then nothing has changed.
+        """
+        cdef Batch batch = body if isinstance(body, Batch) else Batch.decode(body)
+        cdef apply_result result
+        cdef uint64_t revision = 0
+        self.apply_rows(&batch.rows, time.time() if now is None else now, &result, &revision)
+        return Applied(batch.rows.n_rows, result.upserts, result.deletes, result.ignored, result.removed,
+                       bool(result.ended), revision)
+
+    def begin_snapshot(self):
+        """Open a snapshot window, giving up one that is open: from now on messages win over the snapshot's rows."""
+        with nogil:
+            pthread_rwlock_wrlock(&self.index.lock)
+            index_begin_snapshot(&self.index)
+            pthread_rwlock_unlock(&self.index.lock)
+
+    @property
+    def snapshot_open(self):
+        """Whether a snapshot window is open."""
+        return bool(self.index.window)
+
+    def upsert(self, paths, sizes, modified_times, created_times, is_dir):
+        """Insert or update many nodes at once, as a message would; returns Applied.
+
+        paths: n str or bytes; sizes: n integers >= 0, bytes; modified_times, created_times: n finite numbers, seconds since the
+        epoch; is_dir: n booleans. Sequences or NumPy arrays of shape (n,). Rows go in by the thousand: a reader may see a
+        part of them. Raises ValueError or TypeError, and then nothing has changed.
+        """
+        import numpy as np
+
+        if isinstance(paths, (str, bytes)):
+            raise TypeError("paths: a sequence of paths is needed, not one path")
+        cdef list holders = list(paths)
+        cdef Py_ssize_t n = len(holders), i
+        sizes = column("sizes", sizes, n, "iu", np.int64)
+        modified_times = column("modified_times", modified_times, n, "fiu", np.float64)
+        created_times = column("created_times", created_times, n, "fiu", np.float64)
+        is_dir = column("is_dir", is_dir, n, "b", np.bool_)
+        if n and sizes.min() < 0:
+            raise ValueError(f"sizes: the value at {int(sizes.argmin())} is negative")
+        for name, times in (("modified_times", modified_times), ("created_times", created_times)):
+            if not np.isfinite(times).all():
+                raise ValueError(f"{name}: the value at {int((~np.isfinite(times)).argmax())} is not finite")
+        cdef const int64_t[::1] size_column = sizes
+        cdef const double[::1] mtime_column = modified_times
+        cdef const double[::1] ctime_column = created_times
+        cdef const unsigned char[::1] dir_column = is_dir.view(np.uint8)
+        cdef fusion_batch rows, part
+        cdef fusion_row *row
+        cdef size_t length, at, rewritten = 0
+        cdef apply_result result
+        cdef uint64_t revision = self.revision
+        cdef uint64_t upserts = 0
+        cdef double now = time.time()
+        batch_init(&rows)
+        if n == 0:
+            return Applied(0, 0, 0, 0, 0, False, revision)
+        rows.source = FUSION_MESSAGE
+        rows.rows = <fusion_row *>calloc(<size_t>n, sizeof(fusion_row))
+        try:
+            if rows.rows == NULL or batch_add_event(&rows) == NULL:
+                raise MemoryError
+            for i in range(n):
+                row = &rows.rows[i]
+                holder = encoded_path(holders[i])
+                if holder is None:
+                    raise ValueError(f"paths: the path at {i} has a lone surrogate")
+                holders[i] = holder  # keeps the bytes that the row points at
+                path_bytes(holder, &row.path, &length)
+                if length > FUSION_MAX_PATH:
+                    raise ValueError(f"paths: the path at {i} is longer than {FUSION_MAX_PATH} bytes")
+                if memchr(row.path, 0, length) != NULL:
+                    raise ValueError(f"paths: the path at {i} contains NUL")
+                row.path_len = <uint32_t>length
+                row.size = size_column[i]
+                row.mtime = mtime_column[i]
+                row.ctime = ctime_column[i]
+                row.is_dir = dir_column[i] != 0
+                if not path_is_normal(row.path, length):
+                    rewritten += length + 1
+            if rewritten:
+                rows.scratch = <char *>malloc(rewritten)
+                if rows.scratch == NULL:
+                    raise MemoryError
+                at = 0
+                for i in range(n):
+                    row = &rows.rows[i]
+                    if not path_is_normal(row.path, row.path_len):
+                        length = path_normalise(row.path, row.path_len, rows.scratch + at)
+                        if length > FUSION_MAX_PATH:
+                            raise ValueError(f"paths: the path at {i} is longer than {FUSION_MAX_PATH} bytes")
+                        row.path = rows.scratch + at
+                        row.path_len = <uint32_t>length
+                        at += length
+            for i in range(n):
+                if rows.rows[i].path_len == 1 and not rows.rows[i].is_dir:
+                    raise ValueError(f"paths: the path at {i} is the root, which is no file")
+            for i in range(0, n, COLUMN_ROWS):
+                part = rows
+                part.rows = rows.rows + i
+                part.n_rows = min(COLUMN_ROWS, <size_t>(n - i))
+                self.apply_rows(&part, now, &result, &revision)
+                upserts += result.upserts
+        finally:
+            batch_free(&rows)
+        return Applied(n, upserts, 0, 0, 0, False, revision)
+
+    def delete(self, path):
+        """Delete a path with all below it, as a message would; returns the number of nodes removed. The root stays."""
+        holder = encoded_path(path)
+        cdef path_arg arg
+        cdef fusion_batch rows
+        cdef fusion_row row
+        cdef fusion_event event
+        cdef apply_result result
+        cdef uint32_t before, after
+        cdef double now = time.time()
+        if not open_path(holder, &arg):
+            return 0
+        memset(&row, 0, sizeof(row))
+        row.path = arg.path
+        row.path_len = <uint32_t>arg.length
+        row.is_delete = True
+        event.index = -1
+        event.is_delete = True
+        batch_init(&rows)
+        rows.rows = &row
+        rows.n_rows = 1
+        rows.events = &event
+        rows.n_events = 1
+        rows.source = FUSION_MESSAGE
+        cdef int status
+        with nogil:
+            rows_prepare(&rows, self.index.seed, self.index.mask)
+            pthread_rwlock_wrlock(&self.index.lock)
+            before = self.index.live_nodes
+            status = index_apply(&self.index, &rows, now, &result)
+            after = self.index.live_nodes
+            pthread_rwlock_unlock(&self.index.lock)
+            close_path(&arg)
+        if status != APPLY_OK:
+            raise MemoryError
+        return before - after
+
+    def clear(self):
+        """Empty the tree. An open snapshot window stays open, and what messages deleted in it stays deleted."""
+        with nogil:
+            pthread_rwlock_wrlock(&self.index.lock)
+            index_clear(&self.index)
+            pthread_rwlock_unlock(&self.index.lock)
+
+    # ---- lookups ----
+
+    def get(self, path):
+        """The Node at `path`, or None."""
+        holder = encoded_path(path)
+        cdef path_arg arg
+        cdef fusion_node found
+        cdef uint32_t id
+        if not open_path(holder, &arg):
+            return None
+        self.lock_shared()
+        id = find_path(&self.index, arg.path, arg.length)
+        if id != NIL:
+            found = self.index.nodes[id]
+        self.unlock()
+        try:
+            return None if id == NIL else make_node(&found, arg.path, arg.length)
+        finally:
+            close_path(&arg)
+
+    def __contains__(self, path):
+        holder = encoded_path(path)
+        cdef path_arg arg
+        cdef uint32_t id
+        if not open_path(holder, &arg):
+            return False
+        self.lock_shared()
+        id = find_path(&self.index, arg.path, arg.length)
+        self.unlock()
+        close_path(&arg)
+        return id != NIL
+
+    def __len__(self):
+        """Number of nodes, files and directories; the root counts, so an empty index has length 1."""
+        return self.index.live_nodes
+
+    def stats(self, path="/"):
+        """Stats of the subtree at `path`, in constant time. Raises KeyError for an unknown path."""
+        holder = encoded_path(path)
+        cdef path_arg arg
+        cdef uint32_t id = NIL
+        cdef fusion_dir sums
+        cdef fusion_node found
+        if open_path(holder, &arg):
+            self.lock_shared()
+            id = find_path(&self.index, arg.path, arg.length)
+            if id != NIL:
+                found = self.index.nodes[id]
+                # a file has no record of its own: its newest change is at most its directory's
+                sums = self.index.dirs[found.dir if node_is_dir(&found) else self.index.nodes[found.parent].dir]
+            self.unlock()
+            close_path(&arg)
+        if id == NIL:
+            raise KeyError(path)
+        if not node_is_dir(&found):
+            return Stats(1, 0, found.size, sums.version)
+        return Stats(sums.files, <object>sums.dirs + 1, (<object>sums.bytes_hi << 64) + sums.bytes_lo, sums.version)
+
+    def oldest_directory(self):
+        """(path, modified_time) of the described directory with the smallest modified_time, the root apart, or None."""
+        cdef uint32_t id
+        cdef char *path = NULL
+        cdef size_t length = 0
+        cdef double mtime = 0
+        with nogil:
+            pthread_rwlock_rdlock(&self.index.lock)
+            id = index_oldest(&self.index)
+            if id != OLDEST_NONE:
+                length = node_path_length(&self.index, id)
+                path = <char *>malloc(length)
+                if path != NULL:
+                    node_write_path(&self.index, id, path)
+                mtime = self.index.nodes[id].mtime
+            pthread_rwlock_unlock(&self.index.lock)
+        if id == OLDEST_NONE:
+            return None
+        if path == NULL:
+            raise MemoryError
+        try:
+            return PyUnicode_DecodeUTF8(path, <Py_ssize_t>length, "surrogateescape"), mtime
+        finally:
+            free(path)
+
+    @property
+    def revision(self):
+        """Counts the changes to the tree: grows with each batch that has rows."""
+        return self.index.revision
+
+    # ---- trees ----
+
+    def tree_json(self, path="/", *, recursive=True, max_depth=None, only_path=False):
+        """The tree at `path` as JSON bytes, at one instant.
+
+        recursive=False: `children` is a list of the direct children. max_depth (>= 0, relative to path) wins over recursive.
+        only_path leaves sizes and times out. Raises KeyError for an unknown path, ValueError for a bad depth.
+        """
+        cdef uint32_t depth = checked_depth(max_depth)
+        cdef bint all_below = recursive, bare = only_path
+        cdef path_arg arg
+        cdef uint32_t id = NIL
+        cdef tree_cursor cursor
+        cdef text out
+        cdef bint written = False
+        memset(&out, 0, sizeof(out))
+        holder = encoded_path(path)
+        if not open_path(holder, &arg):
+            raise KeyError(path)
+        with nogil:
+            pthread_rwlock_rdlock(&self.index.lock)
+            id = find_path(&self.index, arg.path, arg.length)
+            if id != NIL and tree_open(&cursor, &self.index, id, all_below, depth, bare):
+                written = tree_write_all(&cursor, &out) == TREE_OK
+                tree_close(&cursor)
+            pthread_rwlock_unlock(&self.index.lock)
+            close_path(&arg)
+        if id == NIL:
+            raise KeyError(path)
+        return take_text(&out, written)
+
+    def tree_chunks(self, path="/", *, recursive=True, max_depth=None, only_path=False):
+        """The same JSON in pieces of some 256 KiB: an iterator of memoryviews on a buffer that the next piece overwrites.
+
+        The index is locked for one piece at a time; when it changes before the last one, the next piece raises RuntimeError.
+        """
+        return TreeChunks(self, path, bool(recursive), checked_depth(max_depth), bool(only_path))
+
+    # ---- search ----
+
+    cdef object find(self, object pattern, object limit, text *json):
+        """Files whose name matches: appended to `json`, or returned as a list of Node when that is NULL."""
+        program_of = compile_pattern(pattern)
+        cdef bytes program = program_of.program
+        cdef const char *words = PyBytes_AS_STRING(program)
+        cdef size_t n_words = <size_t>PyBytes_GET_SIZE(program)
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit: a number from 0 on is needed, not {limit}")
+        cdef uint64_t most = <uint64_t>-1 if limit is None else limit
+        cdef uint64_t found = 0
+        cdef search_state state
+        cdef uint32_t id
+        cdef text prefix, paths
+        cdef size_t length
+        cdef bint ok = True
+        memset(&prefix, 0, sizeof(prefix))
+        memset(&paths, 0, sizeof(paths))
+        with nogil:
+            pthread_rwlock_rdlock(&self.index.lock)
+            ok = search_init(&state, words, n_words, <search_level>SEARCH_AUTO) == SEARCH_OK
+            while ok and found < most:
+                id = search_next(&state, self.index.names.blob.base, self.index.names.used,
+                                 <const uint32_t *>self.index.names.sync.base)
+                if id == SEARCH_END:
+                    break
+                if node_is_dir(&self.index.nodes[id]):
+                    continue
+                if json != NULL:
+                    ok = text_room(json, 1)
+                    if ok and found:
+                        json.base[json.len] = c','
+                        json.len += 1
+                    ok = ok and node_write_json(json, &prefix, &self.index, id)
+                else:  # node and path, one after the other: Python objects are made without the lock
+                    length = node_path_length(&self.index, id)
+                    ok = text_room(&paths, sizeof(fusion_node) + sizeof(length) + length)
+                    if ok:
+                        memcpy(paths.base + paths.len, &self.index.nodes[id], sizeof(fusion_node))
+                        memcpy(paths.base + paths.len + sizeof(fusion_node), &length, sizeof(length))
+                        node_write_path(&self.index, id, paths.base + paths.len + sizeof(fusion_node) + sizeof(length))
+                        paths.len += sizeof(fusion_node) + sizeof(length) + length
+                found += 1
+            pthread_rwlock_unlock(&self.index.lock)
+            search_free(&state)
+            free(prefix.base)
+        cdef fusion_node node
+        cdef size_t at = 0
+        nodes = []
+        try:
+            if not ok:
+                raise MemoryError
+            while at < paths.len:
+                memcpy(&node, paths.base + at, sizeof(node))
+                memcpy(&length, paths.base + at + sizeof(node), sizeof(length))
+                at += sizeof(node) + sizeof(length)
+                nodes.append(make_node(&node, paths.base + at, length))
+                at += length
+        finally:
+            free(paths.base)
+        return nodes
+
+    def search(self, pattern, limit=None):
+        """Files whose name contains `pattern`, case ignored; with `*`, `?` or `[` in it a glob over the whole name.
+
+        Returns a list of Node, at most `limit`. Raises InvalidField (a ValueError) for an empty pattern.
+        """
+        return self.find(pattern, limit, NULL)
+
+    def search_json(self, pattern, limit=None):
+        """The same as a JSON list of file nodes, bytes."""
+        cdef text out
+        memset(&out, 0, sizeof(out))
+        cdef bint written = False
+        try:
+            if not text_room(&out, 1):
+                raise MemoryError
+            out.base[0] = c'['
+            out.len = 1
+            self.find(pattern, limit, &out)
+            if not text_room(&out, 1):
+                raise MemoryError
+            out.base[out.len] = c']'
+            out.len += 1
+            return PyBytes_FromStringAndSize(out.base, <Py_ssize_t>out.len)
+        finally:
+            free(out.base)
+
+    # ---- the engine from inside ----
+
+    def columns(self):
+        """Read-only NumPy views of the node records, without a copy, indexed by node id (the root is 0).
+
+        size int64 (bytes), modified_time and created_time float64 (seconds since the epoch), parent uint32 (the parent's id), flags
+        uint16 (bits PathIndex.LIVE, DIRECTORY, DESCRIBED; a record without LIVE is unused). Each has shape (n,) with a stride
+        of one record. The views keep the index alive and follow later changes of the records they cover.
+        """
+        import numpy as np
+
+        return {
+            "size": np.asarray(Column(self, offsetof_size(), b"q", 8)),
+            "modified_time": np.asarray(Column(self, offsetof_mtime(), b"d", 8)),
+            "created_time": np.asarray(Column(self, offsetof_ctime(), b"d", 8)),
+            "parent": np.asarray(Column(self, 0, b"I", 4)),
+            "flags": np.asarray(Column(self, offsetof_flags(), b"H", 2)),
+        }
+
+    def memory(self):
+        """Bytes in use per part, and their `total`."""
+        self.lock_shared()
+        cdef fusion_index *ix = &self.index
+        parts = {
+            "nodes": <object>ix.n_nodes * sizeof(fusion_node),
+            "directories": <object>ix.n_dirs * sizeof(fusion_dir),
+            "names": ix.names.used + ix.names.free_bytes,
+            "directory_paths": ix.paths.used + ix.paths.free_bytes,
+            "hash": ix.slots.bytes + SLOT_PARTITIONS * sizeof(slot_partition),
+            "tombstones": ix.tombstones.bytes + ix.overridden.bytes,
+        }
+        self.unlock()
+        parts["total"] = sum(parts.values())
+        return parts
+
+    def _check(self):
+        """Check every invariant; AssertionError names the first one that does not hold. Slow: for tests."""
+        cdef char why[256]
+        cdef bint sound
+        with nogil:
+            pthread_rwlock_rdlock(&self.index.lock)
+            sound = index_check(&self.index, why, sizeof(why))
+            pthread_rwlock_unlock(&self.index.lock)
+        if not sound:
+            raise AssertionError(why.decode("utf-8", "replace"))
+
+
+cdef extern from *:
+    """
+    #include <stddef.h>
+    #define offsetof_size() offsetof(fusion_node, size)
+    #define offsetof_mtime() offsetof(fusion_node, mtime)
+    #define offsetof_ctime() offsetof(fusion_node, ctime)
+    #define offsetof_flags() offsetof(fusion_node, flags)
+    """
+    Py_ssize_t offsetof_size()
+    Py_ssize_t offsetof_mtime()
+    Py_ssize_t offsetof_ctime()
+    Py_ssize_t offsetof_flags()
+
+
+cdef uint32_t checked_depth(object max_depth) except? 0xFFFFFFFE:
+    if max_depth is None:
+        return NIL
+    if isinstance(max_depth, bool) or not isinstance(max_depth, int) or max_depth < 0:
+        raise ValueError(f"max_depth: an integer from 0 on is needed, not {max_depth!r}")
+    return min(max_depth, 0xFFFFFFFD)
+
+
+cdef bytes take_text(text *out, bint written):
+    """The text as bytes; frees it."""
+    cdef bytes result
+    cdef char *target
+    try:
+        if not written:
+            raise MemoryError
+        result = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>out.len)
+        target = PyBytes_AS_STRING(result)
+        if out.len > CHUNK_BYTES:
+            with nogil:
+                memcpy(target, out.base, out.len)
+        else:
+            memcpy(target, out.base, out.len)
+        return result
+    finally:
+        free(out.base)
+
+
+@cython.final
+cdef class Column:
+    """One field of all node records, exported as a strided buffer."""
+
+    cdef PathIndex owner
+    cdef Py_ssize_t offset
+    cdef Py_ssize_t shape[1]
+    cdef Py_ssize_t strides[1]
+    cdef Py_ssize_t itemsize
+    cdef bytes format
+
+    def __cinit__(self, PathIndex owner, Py_ssize_t offset, bytes format, Py_ssize_t itemsize):
+        self.owner = owner
+        self.offset = offset
+        self.format = format
+        self.itemsize = itemsize
+        self.shape[0] = owner.index.n_nodes
+        self.strides[0] = sizeof(fusion_node)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        if flags & PyBUF_WRITABLE == PyBUF_WRITABLE:
+            raise BufferError("columns are read-only")
+        if flags & PyBUF_STRIDES != PyBUF_STRIDES:
+            raise BufferError("columns are strided")
+        view.buf = <char *>self.owner.index.nodes + self.offset
+        view.obj = self
+        view.len = self.shape[0] * self.itemsize
+        view.readonly = 1
+        view.itemsize = self.itemsize
+        view.format = NULL
+        if flags & PyBUF_FORMAT:
+            view.format = PyBytes_AS_STRING(self.format)
+        view.ndim = 1
+        view.shape = self.shape
+        view.strides = self.strides
+        view.suboffsets = NULL
+        view.internal = NULL
+
+    def __releasebuffer__(self, Py_buffer *view):
+        pass
+
+
+@cython.final
+cdef class ChunkBuffer:
+    """Memory that tree pieces are written into; views on it keep it."""
+
+    cdef text out
+
+    def __cinit__(self, size_t capacity):
+        memset(&self.out, 0, sizeof(self.out))
+        if not text_room(&self.out, capacity):
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.out.base)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.out.base, <Py_ssize_t>self.out.cap, 1, flags)
+
+    def __releasebuffer__(self, Py_buffer *view):
+        pass
+
+
+@cython.final
+cdef class TreeChunks:
+    """Iterator of tree_chunks()."""
+
+    cdef PathIndex owner
+    cdef ChunkBuffer buffer
+    cdef tree_cursor cursor
+    cdef uint64_t revision
+    cdef bint opened
+
+    def __cinit__(self, PathIndex owner, object path, bint recursive, uint32_t max_depth, bint only_path):
+        cdef path_arg arg
+        cdef uint32_t id
+        self.opened = False
+        self.owner = owner
+        self.buffer = ChunkBuffer(CHUNK_BYTES)
+        holder = encoded_path(path)
+        if not open_path(holder, &arg):
+            raise KeyError(path)
+        with nogil:
+            pthread_rwlock_rdlock(&owner.index.lock)
+            id = find_path(&owner.index, arg.path, arg.length)
+            if id != NIL:
+                self.opened = tree_open(&self.cursor, &owner.index, id, recursive, max_depth, only_path)
+            self.revision = owner.index.revision
+            pthread_rwlock_unlock(&owner.index.lock)
+            close_path(&arg)
+        if id == NIL:
+            raise KeyError(path)
+        if not self.opened:
+            raise MemoryError
+
+    def __dealloc__(self):
+        if self.opened:
+            tree_close(&self.cursor)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef fusion_index *ix = &self.owner.index
+        cdef text *out
+        cdef int status = TREE_FULL
+        cdef bint changed = False
+        if self.cursor.done:
+            raise StopIteration
+        while True:
+            out = &self.buffer.out
+            out.len = 0
+            with nogil:
+                pthread_rwlock_rdlock(&ix.lock)
+                changed = ix.revision != self.revision
+                if not changed:
+                    status = tree_write(&self.cursor, out)
+                pthread_rwlock_unlock(&ix.lock)
+            if changed:
+                raise RuntimeError("the index changed while its tree was being read")
+            if status != TREE_OK and status != TREE_FULL:
+                raise MemoryError
+            if out.len:
+                return memoryview(self.buffer)[:out.len]
+            self.buffer = ChunkBuffer(self.cursor.wanted)  # one node is larger than the buffer
+
+
+# ---- doors for tests ----
+
+def _double_write(double value):
+    """What the engine writes for a finite double."""
+    cdef char out[DOUBLE_WRITE_MAX]
+    cdef char *end = double_write(out, value)
+    return out[:end - out]
+
+
+def _double_read(bytes token not None):
+    """The double that a JSON number token spells, or None when it is none."""
+    cdef double value
+    cdef const char *start = PyBytes_AS_STRING(token)
+    cdef const char *end = start + PyBytes_GET_SIZE(token)
+    return value if double_read(start, end, &value) == end else None
+
+
+def _int64_read(bytes token not None):
+    """The int64 that a JSON integer token spells, or None when it is none."""
+    cdef int64_t value
+    cdef const char *start = PyBytes_AS_STRING(token)
+    cdef const char *end = start + PyBytes_GET_SIZE(token)
+    return value if int64_read(start, end, &value) == end else None

@@ -1,0 +1,313 @@
+"""Keeps a server's view of one directory tree equal to the disk."""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+
+from .push import DeletedRow, Event, Pusher, Refused, Session, SessionLost, push_body
+from .scan import ROWS_PER_BATCH, Row, Scan, describe, pseudo_mounts
+from .watch import Watcher, WatchUnavailable
+
+logger = logging.getLogger("fusion.agent")
+
+CONNECTIONS = 3
+MESSAGE_SPACING_SECONDS = 0.02  # at least, between two message pushes: a file being written is not told byte by byte
+RESCAN_SECONDS = 60.0  # between snapshots when the system cannot tell every change
+ROOT_POLL_SECONDS = 1.0
+
+
+class Phase(StrEnum):
+    """What an agent is busy with."""
+
+    CONNECTING = "connecting"
+    SCANNING = "scanning"
+    FOLLOWING = "following"
+    SUPERSEDED = "superseded"  # a newer session has the datastore; waits until it is free
+
+
+class ChangesLost(Exception):
+    """The watcher overflowed: only a new scan can tell what changed."""
+
+
+class RootReplaced(Exception):
+    """The watched directory went away and is there again."""
+
+
+class Agent:
+    """Scans `root`, pushes it as a snapshot, and follows it until cancelled.
+
+    One event loop runs it; `phase`, `scan` and `pushed` may be read from any thread. A lost session or a watcher that
+    overflowed starts over with a new session and a new snapshot; everything a later try can mend is tried again.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        pusher: Pusher,
+        *,
+        on_phase: Callable[[Phase], None] = lambda phase: None,
+        rescan_seconds: float = RESCAN_SECONDS,
+    ) -> None:
+        self.root = os.path.abspath(root)
+        self.task_id = printable(f"{socket.gethostname()}:{self.root}")
+        self.phase = Phase.CONNECTING
+        self.scan: Scan | None = None  # the newest snapshot's
+        self.pushed = 0  # rows of that snapshot the server has
+        self._pusher = pusher
+        self._on_phase = on_phase
+        self._rescan_seconds = rescan_seconds
+        self._skip = pseudo_mounts()
+        self._changes: dict[str, bool] = {}  # path -> whether its content must be scanned too; not yet announced
+        self._changed = asyncio.Event()
+        self._announced = asyncio.Event()  # set while nothing is waiting or under way
+        self._lost = asyncio.Event()  # the watcher overflowed
+        self._root_lost = False
+        self._touched: set[str] | None = None  # what changed since the running snapshot began
+        self._unreadable: set[str] = set()  # directories worth another try when their permissions change
+
+    async def run(self) -> None:
+        """Runs until cancelled; raises Refused when the server will not have this agent at all."""
+        while True:
+            self._enter(Phase.CONNECTING)
+            session = await self._pusher.open_session(self.task_id, {"agent": "fusion", "root": printable(self.root)})
+            session_id = session["session_id"]
+            superseded = False
+            try:
+                await self._serve(session)
+            except* ChangesLost:
+                logger.warning("changes came faster than they could be read: scanning %s again", self.root)
+                await self._signal_anomaly(session_id)
+            except* RootReplaced:
+                logger.warning("%s was replaced: scanning it again", self.root)
+            except* SessionLost as group:
+                lost = next(_leaves(group))
+                assert isinstance(lost, SessionLost)
+                superseded = lost.superseded
+                logger.warning("the server no longer knows this session (%s)", lost)
+            except* Refused as group:
+                raise next(_leaves(group)) from None
+            except* asyncio.CancelledError:
+                await self._end(session_id)
+                raise
+            if superseded:
+                await self._wait_until_free()
+
+    async def _serve(self, session: Session) -> None:
+        """One session: a snapshot, then changes; ends by an exception only."""
+        watcher = self._open_watcher()
+        self._changes.clear()
+        for event in (self._changed, self._lost):
+            event.clear()
+        self._announced.set()
+        self._root_lost = False
+        loop = asyncio.get_running_loop()
+        if watcher is not None:
+            loop.add_reader(watcher.fileno(), self._take_changes, watcher)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._heartbeats(session))
+                group.create_task(self._follow(session["session_id"], watcher))
+                group.create_task(self._snapshots(session["session_id"], watcher))
+                group.create_task(self._raise_when_lost())
+        finally:
+            self._touched = None
+            if watcher is not None:
+                loop.remove_reader(watcher.fileno())
+                watcher.close()
+
+    def _open_watcher(self) -> Watcher | None:
+        try:
+            return Watcher(self.root)
+        except WatchUnavailable as error:
+            logger.warning("%s: no live changes, scanning again every %g s", error, self._rescan_seconds)
+            return None
+
+    # Snapshot
+
+    async def _snapshots(self, session_id: str, watcher: Watcher | None) -> None:
+        await self._snapshot(session_id, watcher)
+        if watcher is not None and watcher.limited:
+            logger.warning(
+                "the system's limit of watched directories is reached (fs.inotify.max_user_watches):"
+                " changes below some are seen by a new scan every %g s only",
+                self._rescan_seconds,
+            )
+        while watcher is None or watcher.limited:
+            await asyncio.sleep(self._rescan_seconds)
+            await self._snapshot(session_id, watcher)
+
+    async def _snapshot(self, session_id: str, watcher: Watcher | None) -> None:
+        """Pushes every row, several batches at a time, then the end."""
+        self._touched = set()
+        self.pushed = 0
+        self.scan = scan = self._scan(self.root, watcher)
+        self._enter(Phase.SCANNING)
+        batches = iter(scan)
+        index = _now_ms()
+        turn = asyncio.Lock()  # the walk is sequential; pushes overlap with it and with one another
+
+        def next_body() -> tuple[bytes, int] | None:
+            rows = next(batches, None)
+            if rows is None:
+                return None
+            event: Event = {"event_type": "update", "index": index, "rows": rows}
+            return push_body(session_id, "snapshot", [event]), len(rows)
+
+        async def deliver() -> None:
+            while True:
+                async with turn:
+                    body = await asyncio.to_thread(next_body)
+                if body is None:
+                    return
+                await self._pusher.push(body[0])
+                self.pushed += body[1]
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CONNECTIONS):
+                group.create_task(deliver())
+        self._unreadable = scan.unreadable
+        # A row read early can arrive after what a change said of the same path, and win by its time. Saying once more
+        # what changed meanwhile, now that all rows are there, makes the end of the snapshot show the disk.
+        for path in self._touched:
+            self._changes.setdefault(path, False)
+        self._touched = None
+        if self._changes:
+            self._announced.clear()
+            self._changed.set()
+        await self._announced.wait()
+        await self._pusher.push(push_body(session_id, "snapshot", [], is_snapshot_end=True))
+        self._enter(Phase.FOLLOWING)
+
+    def _scan(self, path: str, watcher: Watcher | None) -> Scan:
+        return Scan(path, enter=watcher.add, skip=self._skip) if watcher else Scan(path, skip=self._skip)
+
+    # Changes
+
+    def _take_changes(self, watcher: Watcher) -> None:
+        """Reads what the kernel has queued; the event loop calls it when there is something."""
+        changes = watcher.read()
+        for path, appeared in changes.paths.items():
+            self._changes[path] = appeared or self._changes.get(path, False)
+        if changes.root_lost:
+            self._root_lost = True
+            self._changes.setdefault(self.root, False)
+        if changes.overflow:
+            self._lost.set()
+        if self._changes:
+            self._announced.clear()
+            self._changed.set()
+
+    async def _raise_when_lost(self) -> None:
+        await self._lost.wait()
+        raise ChangesLost
+
+    async def _follow(self, session_id: str, watcher: Watcher | None) -> None:
+        """Announces changes in order, at once, one push at a time."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            changes, self._changes = self._changes, {}
+            if self._touched is not None:
+                self._touched.update(changes)
+            messages = self._messages(session_id, changes, watcher)
+            while (body := await asyncio.to_thread(next, messages, None)) is not None:
+                await self._pusher.push(body)
+            if self._root_lost:
+                await self._wait_for_root()
+            if not self._changes:
+                self._announced.set()
+            await asyncio.sleep(MESSAGE_SPACING_SECONDS)
+
+    def _messages(self, session_id: str, changes: dict[str, bool], watcher: Watcher | None) -> Iterator[bytes]:
+        """Bodies that tell how the changed paths look now."""
+        events: list[Event] = []
+        count = 0
+        for is_delete, rows in self._looks(changes, watcher):
+            if events and (events[-1]["event_type"] == "delete") == is_delete:
+                events[-1]["rows"] += rows  # type: ignore[operator]
+            else:
+                kind: Event = {"event_type": "delete" if is_delete else "update", "index": _now_ms(), "rows": rows}
+                events.append(kind)
+            count += len(rows)
+            if count >= ROWS_PER_BATCH:
+                yield push_body(session_id, "message", events)
+                events, count = [], 0
+        if events:
+            yield push_body(session_id, "message", events)
+
+    def _looks(
+        self, changes: dict[str, bool], watcher: Watcher | None
+    ) -> Iterator[tuple[bool, list[Row] | list[DeletedRow]]]:
+        """(is it a delete, rows) for each changed path, read now; with its content for a directory that appeared."""
+        for path, appeared in changes.items():
+            try:
+                row = describe(path, follow=path == self.root)
+            except OSError:
+                continue  # cannot be looked at: what is known of it stays
+            if row is None:
+                yield True, [DeletedRow(file_path=path)]
+            elif row["is_dir"] and (appeared or path in self._unreadable):
+                scan = self._scan(path, watcher)
+                for rows in scan:
+                    yield False, rows
+                self._unreadable = (self._unreadable - {path}) | scan.unreadable
+            else:
+                yield False, [row]
+
+    async def _wait_for_root(self) -> None:
+        logger.warning("%s was removed or moved away: waiting until it is there again", self.root)
+        while not await asyncio.to_thread(os.path.isdir, self.root):
+            await asyncio.sleep(ROOT_POLL_SECONDS)
+        raise RootReplaced
+
+    # Session
+
+    async def _heartbeats(self, session: Session) -> None:
+        while True:
+            await asyncio.sleep(session["suggested_heartbeat_interval_seconds"])
+            await self._pusher.heartbeat(session["session_id"])
+
+    async def _signal_anomaly(self, session_id: str) -> None:
+        """Makes the server stop answering from a tree known to be wrong; a lost session is as good as told."""
+        try:
+            await self._pusher.push(push_body(session_id, "anomaly", []))
+        except SessionLost:
+            pass
+
+    async def _wait_until_free(self) -> None:
+        """Leaves the datastore to the newer session for as long as there is one: the newest wins."""
+        self._enter(Phase.SUPERSEDED)
+        logger.warning("a newer session feeds this datastore: waiting until it has ended")
+        while any(session.get("authoritative") for session in await self._pusher.active_sessions()):
+            await asyncio.sleep(ROOT_POLL_SECONDS)
+
+    async def _end(self, session_id: str) -> None:
+        try:
+            await self._pusher.end_session(session_id)
+        except Exception as error:
+            logger.debug("the session could not be ended: %s", error)
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self._on_phase(phase)
+
+
+def printable(text: str) -> str:
+    """The text with bytes that are not UTF-8 spelled out, fit for a name or a message."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,0 +1,175 @@
+"""The client side of the ingest API: sessions, pushes, heartbeats; retries what a later try can mend."""
+
+import asyncio
+import json
+import logging
+import random
+from typing import Any, Literal, TypedDict
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+
+from .scan import Row
+
+logger = logging.getLogger("fusion.agent")
+
+SourceType = Literal["snapshot", "message", "anomaly"]
+
+_FIRST_DELAY_SECONDS = 0.1
+_LONGEST_DELAY_SECONDS = 10.0
+_TIMEOUT_SECONDS = 30.0
+
+
+class DeletedRow(TypedDict):
+    """A delete needs the path alone."""
+
+    file_path: str
+
+
+class Event(TypedDict):
+    """One event of the wire format; `index` is its time in milliseconds since the epoch."""
+
+    event_type: Literal["update", "delete"]
+    index: int
+    rows: list[Row] | list[DeletedRow]
+
+
+class SessionLost(Exception):
+    """The server no longer takes anything from this session; `superseded` when a newer one has replaced it."""
+
+    def __init__(self, detail: str, *, superseded: bool) -> None:
+        super().__init__(detail)
+        self.superseded = superseded
+
+
+class Refused(Exception):
+    """The server said no, and asking again would not change that (a wrong key, a missing scope, a bad body)."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class Session(TypedDict):
+    """The server's answer to a new session."""
+
+    session_id: str
+    session_timeout_seconds: int
+    suggested_heartbeat_interval_seconds: int
+
+
+def encode(document: Any) -> bytes:
+    """JSON; names that are not UTF-8 go as surrogate escapes, which orjson refuses and the standard library writes."""
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL names this machine, so that no proxy from the environment is in its way."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def detail_of(response: httpx.Response) -> str:
+    """What an error answer says to a person."""
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP status {response.status_code} {response.reason_phrase}".strip()
+
+
+class Pusher:
+    """Talks to one server with one key; several requests may be under way at once."""
+
+    def __init__(self, url: str, api_key: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.url = url
+        self._waiting = False  # the server was out of reach at the last try
+        self._client = httpx.AsyncClient(
+            base_url=url,
+            headers={"X-API-Key": api_key, "Content-Type": "application/json"},
+            timeout=_TIMEOUT_SECONDS,
+            trust_env=not is_loopback(url),
+            transport=transport,
+        )
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+
+    async def open_session(self, task_id: str, client_info: dict[str, Any]) -> Session:
+        """A new session, which replaces the one before it."""
+        body = encode({"task_id": task_id, "client_info": client_info})
+        response = await self._request("POST", "/ingestor-api/v1/sessions/", content=body)
+        if response.status_code != 200:
+            raise Refused(response.status_code, detail_of(response))
+        session: Session = response.json()
+        return session
+
+    async def active_sessions(self) -> list[dict[str, Any]]:
+        """The sessions the server knows, as it lists them."""
+        response = await self._request("GET", "/ingestor-api/v1/sessions/")
+        if response.status_code != 200:
+            raise Refused(response.status_code, detail_of(response))
+        sessions: list[dict[str, Any]] = response.json()["active_sessions"]
+        return sessions
+
+    async def heartbeat(self, session_id: str) -> None:
+        """A sign of life."""
+        await self._in_session("POST", "/ingestor-api/v1/sessions/heartbeat", headers={"session-id": session_id})
+
+    async def end_session(self, session_id: str) -> None:
+        """Ends the session; tried once, since it expires by itself otherwise."""
+        await self._client.delete("/ingestor-api/v1/sessions/", headers={"session-id": session_id}, timeout=2.0)
+
+    async def push(self, body: bytes) -> None:
+        """Delivers one body made by `push_body`, again and again until the server has it or refuses it."""
+        await self._in_session("POST", "/ingestor-api/v1/events/", content=body)
+
+    async def _in_session(self, method: str, path: str, **arguments: Any) -> None:
+        response = await self._request(method, path, **arguments)
+        if response.status_code in (404, 419):
+            raise SessionLost(detail_of(response), superseded=response.status_code == 419)
+        if not response.is_success:
+            raise Refused(response.status_code, detail_of(response))
+
+    async def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """One answer below 500; out of reach, overloaded or failing servers are asked again after a growing pause."""
+        delay = _FIRST_DELAY_SECONDS
+        while True:
+            pause = delay
+            try:
+                response = await self._client.request(method, path, **arguments)
+            except httpx.TransportError as error:
+                self._report(f"cannot reach {self.url} ({str(error) or type(error).__name__}), trying again")
+            else:
+                if response.status_code != 429 and response.status_code < 500:
+                    self._report(None)
+                    return response
+                self._report(f"the server is busy ({detail_of(response)}), trying again")
+                wanted = response.headers.get("Retry-After", "")
+                if wanted.isdecimal():
+                    pause = min(float(wanted), _LONGEST_DELAY_SECONDS)
+            await asyncio.sleep(pause * random.uniform(0.75, 1.25))
+            delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
+
+    def _report(self, trouble: str | None) -> None:
+        if trouble is not None and not self._waiting:
+            logger.warning(trouble)
+        elif trouble is None and self._waiting:
+            logger.warning("%s answers again", self.url)
+        self._waiting = trouble is not None
+
+
+def push_body(session_id: str, source_type: SourceType, events: list[Event], *, is_snapshot_end: bool = False) -> bytes:
+    """The body of one push."""
+    return encode(
+        {
+            "session_id": session_id,
+            "source_type": source_type,
+            "is_snapshot_end": is_snapshot_end,
+            "events": events,
+        }
+    )

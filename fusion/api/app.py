@@ -1,0 +1,98 @@
+"""The application: settings in, a Sanic app with its datastores out."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+from sanic import Sanic
+from sanic.config import Config
+from sanic.http import Http
+
+from fusion.api.auth import KeyRing
+from fusion.api.consistency import consistency
+from fusion.api.events import events
+from fusion.api.failures import Failures
+from fusion.api.offload import Workers
+from fusion.api.pages import pages
+from fusion.api.renderings import Renderings
+from fusion.api.requests import ApiRequest
+from fusion.api.sessions import sessions
+from fusion.api.views import views
+from fusion.datastore import Datastore
+from fusion.sessions import ServingClock
+from fusion.settings import Settings
+
+TICK_SECONDS = 0.05
+# Paths of the longest kind (4 KiB, percent-encoded) and well beyond; a URL ends at 65,535 bytes.
+HEADER_BYTES = 65_000
+# What of a refused body is read and dropped, so that its sender gets to read the answer.
+DRAIN_BYTES = 256 * 1024 * 1024
+
+
+class Context:
+    """What the handlers share, as ``app.ctx``."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.max_body_bytes = settings.server.max_body_bytes
+        self.keys = KeyRing(settings.keys)
+        self.clock = ServingClock()
+        self.datastores = {
+            name: Datastore(name, datastore, clock=self.clock)
+            for name, datastore in settings.datastores.items()
+        }
+        self.workers = Workers()
+        self.renderings = Renderings()
+
+
+def create_app(settings: Settings) -> Sanic[Config, Context]:
+    """An app of its own name, so that a process may hold several. It serves one process: the index is in there."""
+    context = Context(settings)
+    app = Sanic(
+        f"fusion-{uuid4().hex}",
+        # The environment configures Fusion through FUSION_* alone.
+        config=Config(
+            {
+                "ACCESS_LOG": False,
+                "AUTO_EXTEND": False,
+                "GRACEFUL_SHUTDOWN_TIMEOUT": 5.0,
+                "KEEP_ALIVE_TIMEOUT": 120,
+                "MOTD": False,
+                "REQUEST_MAX_HEADER_SIZE": HEADER_BYTES,
+                "REQUEST_MAX_SIZE": context.max_body_bytes + DRAIN_BYTES,
+            },
+            env_prefix=None,
+        ),
+        ctx=context,
+        error_handler=Failures(),
+        request_class=ApiRequest,
+        configure_logging=False,
+    )
+    # Sanic's own ceiling of 16 KiB would cap the setting above.
+    Http.HEADER_MAX_SIZE = HEADER_BYTES
+    app.blueprint([pages, views, sessions, events, consistency])
+    app.before_server_start(start)
+    app.after_server_stop(stop)
+    return app
+
+
+async def start(app: Sanic[Config, Context]) -> None:
+    for datastore in app.ctx.datastores.values():
+        datastore.start()
+    app.add_task(tick(app.ctx.clock), name="clock")
+
+
+async def stop(app: Sanic[Config, Context]) -> None:
+    """Everything acknowledged is applied by now; what is still queued is drained."""
+    await app.cancel_task("clock", raise_exception=False)
+    app.ctx.workers.close()
+    for datastore in app.ctx.datastores.values():
+        await asyncio.to_thread(datastore.close)
+
+
+async def tick(clock: ServingClock) -> None:
+    """The loop's pulse: only time in which it beats counts against a session."""
+    while True:
+        clock.tick()
+        await asyncio.sleep(TICK_SECONDS)

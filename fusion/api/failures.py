@@ -1,0 +1,104 @@
+"""Every error leaves as the contract's JSON: ours by their class, Sanic's by their status, the rest as a 500."""
+
+from __future__ import annotations
+
+import logging
+from asyncio import CancelledError
+from typing import Any, ClassVar
+
+import orjson
+from sanic import HTTPResponse, Request
+from sanic.exceptions import MethodNotAllowed as SanicMethodNotAllowed
+from sanic.exceptions import PayloadTooLarge, SanicException
+from sanic.handlers import ErrorHandler
+
+from fusion.errors import (
+    BadRequest,
+    BodyTooLarge,
+    FusionError,
+    InternalError,
+    MethodNotAllowed,
+    RouteNotFound,
+)
+
+log = logging.getLogger("fusion.api")
+
+
+class HeaderTooLarge(FusionError):
+    """``limit``: bytes the request line and the headers may have together."""
+
+    status: ClassVar[int] = 431
+    code: ClassVar[str] = "header_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"the request line and headers are larger than {limit} bytes; send fewer or shorter ones", limit=limit
+        )
+
+
+class RequestTimedOut(FusionError):
+    status: ClassVar[int] = 408
+    code: ClassVar[str] = "request_timeout"
+    default_detail: ClassVar[str] = "the request did not arrive in time; send it again"
+
+
+class ExpectationFailed(FusionError):
+    status: ClassVar[int] = 417
+    code: ClassVar[str] = "expectation_failed"
+    default_detail: ClassVar[str] = "of the Expect header only 100-continue is understood; leave it out"
+
+
+class Interrupted(FusionError):
+    """The answer took too long, or the server is stopping."""
+
+    status: ClassVar[int] = 503
+    code: ClassVar[str] = "interrupted"
+    default_detail: ClassVar[str] = "the request was interrupted before it was answered; send it again"
+    retry_after_seconds = 1
+
+
+class Failures(ErrorHandler):
+    def response(self, request: Request, exception: BaseException) -> HTTPResponse:
+        failure = translate(request, exception)
+        if isinstance(failure, InternalError):
+            log.error("%s %s failed", request.method, request.path, exc_info=exception)
+        headers: dict[str, Any] = {}
+        if isinstance(exception, SanicMethodNotAllowed):
+            headers.update(exception.headers)
+        retry_after_seconds = getattr(failure, "retry_after_seconds", None)
+        if retry_after_seconds is not None:
+            headers["retry-after"] = str(retry_after_seconds)
+        return HTTPResponse(
+            orjson.dumps({"detail": failure.detail, "code": failure.code, **failure.extra}),
+            status=failure.status,
+            headers=headers,
+            content_type="application/json",
+        )
+
+
+def translate(request: Request, exception: BaseException) -> FusionError:
+    """The error to tell, whatever was raised."""
+    if isinstance(exception, FusionError):
+        return exception
+    if isinstance(exception, CancelledError):
+        return Interrupted()
+    if isinstance(exception, PayloadTooLarge):
+        # Sanic stands in a request of the method NONE for one whose header it could not read.
+        if request.method == "NONE":
+            return HeaderTooLarge(request.app.config.REQUEST_MAX_HEADER_SIZE)
+        return BodyTooLarge(request.app.ctx.max_body_bytes)
+    if isinstance(exception, SanicException):
+        match exception.status_code:
+            case 404:
+                return RouteNotFound()
+            case 405:
+                return MethodNotAllowed(f"this route does not answer {request.method}; see the Allow header")
+            case 408:
+                return RequestTimedOut()
+            case 417:
+                return ExpectationFailed()
+            case 503:
+                return Interrupted()
+            case status if 400 <= status < 500:
+                return BadRequest(f"this is not a valid HTTP request: {exception}")
+    return InternalError("something went wrong inside the server; its log says what")

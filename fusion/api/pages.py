@@ -1,0 +1,49 @@
+"""What needs no key: the greeting, the health check, the API's description and the two static pages."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import orjson
+from sanic import Blueprint, HTTPResponse, Request
+
+from fusion.api.openapi import DESCRIPTION
+from fusion.api.responses import json_bytes, json_response
+
+pages = Blueprint("pages")
+
+_HTML = "text/html; charset=utf-8"
+_CONSOLE = files("fusion") / "console"
+_DOCS_PAGE = (_CONSOLE / "docs.html").read_bytes()
+_CONSOLE_PAGE = (_CONSOLE / "index.html").read_bytes()
+_OPENAPI = orjson.dumps(DESCRIPTION)
+
+
+@pages.get("/")
+async def greeting(request: Request) -> HTTPResponse:
+    return json_response(
+        {
+            "name": "fusion",
+            "message": "Fusion keeps the metadata of file trees and answers queries about them; see /docs.",
+        }
+    )
+
+
+@pages.get("/health/live")
+async def live(request: Request) -> HTTPResponse:
+    return json_response({"status": "ok"})
+
+
+@pages.route("/openapi.json", methods=["GET", "HEAD"], ignore_body=True)
+async def openapi(request: Request) -> HTTPResponse:
+    return json_bytes(_OPENAPI)
+
+
+@pages.get("/docs")
+async def docs(request: Request) -> HTTPResponse:
+    return HTTPResponse(_DOCS_PAGE, content_type=_HTML)
+
+
+@pages.get("/view")
+async def console(request: Request) -> HTTPResponse:
+    return HTTPResponse(_CONSOLE_PAGE, content_type=_HTML)

@@ -1,0 +1,101 @@
+"""Reading requests: the path to route on, the query, the body, the header that names a session."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_plus, unquote_to_bytes
+
+from sanic import Request
+
+from fusion.errors import BodyTooLarge, InvalidField
+
+INGESTOR = "/ingestor-api/v1/"
+
+_TRUE = frozenset({b"true", b"1", b"yes", b"on"})
+_FALSE = frozenset({b"false", b"0", b"no", b"off"})
+_DIGITS = re.compile(rb"[0-9]+")
+# Paths end at 65,535 bytes, so that no tree is deeper; a larger number asks for the same.
+_DEEPEST = 65_535
+
+
+class ApiRequest(Request):
+    __slots__ = ()
+
+    @property
+    def path(self) -> str:
+        """The path routed on. Clients that double the API's prefix mean what follows its last occurrence."""
+        path = super().path
+        if path.startswith(INGESTOR) and (last := path.rfind(INGESTOR)):
+            return path[last:]
+        return path
+
+
+class Query:
+    """The query parameters as raw bytes: paths may hold names that are not UTF-8. A repeated one counts last."""
+
+    def __init__(self, text: str) -> None:
+        self._values: dict[str, bytes] = {}
+        for pair in text.split("&") if text else ():
+            name, _, value = pair.partition("=")
+            self._values[unquote_plus(name)] = unquote_to_bytes(value.replace("+", " "))
+
+    def get(self, name: str, default: bytes) -> bytes:
+        return self._values.get(name, default)
+
+    def required(self, name: str) -> bytes:
+        """A parameter that must be there and not empty."""
+        value = self._values.get(name)
+        if not value:
+            raise InvalidField(f"the query parameter '{name}' is missing or empty", f"/{name}")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self._values.get(name)
+        if value is None:
+            return default
+        word = value.lower()
+        if word in _TRUE:
+            return True
+        if word in _FALSE:
+            return False
+        raise InvalidField(f"'{name}' must be one of true, false, 1, 0, yes, no, on, off", f"/{name}")
+
+    def count(self, name: str) -> int | None:
+        """An integer from 0 on, or None when it is not given."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        if not _DIGITS.fullmatch(value):
+            raise InvalidField(f"'{name}' must be an integer from 0 on", f"/{name}")
+        digits = value.lstrip(b"0") or b"0"
+        return int(digits) if len(digits) <= 5 else _DEEPEST
+
+
+def session_header(request: Request) -> str:
+    session_id = request.headers.getone("session-id", None)
+    if session_id is None:
+        raise InvalidField("the header 'session-id' is missing", "/session-id")
+    return session_id
+
+
+async def read_body(request: Request) -> bytes:
+    """The whole body, for a route registered with ``stream=True``.
+
+    A declared length over the limit is refused before a byte of it is read, a chunked body as soon as it
+    grows over it. What is left unread is drained after the answer, so that the client can read that.
+    """
+    limit: int = request.app.ctx.max_body_bytes
+    stream = request.stream
+    if stream is None or not stream.request_body:
+        return b""
+    # Checked by Sanic to be an integer.
+    if int(request.headers.getone("content-length", "0")) > limit:
+        raise BodyTooLarge(limit)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size > limit:
+            raise BodyTooLarge(limit)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

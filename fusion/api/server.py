@@ -1,0 +1,74 @@
+"""One process, one event loop, one socket: listen, serve until told to stop, leave in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+
+import uvloop
+from sanic import Sanic
+
+from fusion.api.app import create_app
+from fusion.settings import Settings
+
+BACKLOG = 1024
+POLL_SECONDS = 0.02
+
+
+def announce(url: str) -> None:
+    print(f"fusion: listening on {url}", flush=True)
+
+
+def serve(settings: Settings, *, on_listening: Callable[[str], None] = announce) -> None:
+    """Serve until SIGTERM or SIGINT; call from the main thread.
+
+    ``on_listening`` gets the URL, with the real port when the settings ask for port 0. Raises ``OSError`` when
+    the address cannot be listened on.
+    """
+    with listen(settings.server.host, settings.server.port) as listener:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, listener, on_listening))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+
+
+async def _serve(settings: Settings, listener: socket.socket, on_listening: Callable[[str], None]) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    app = create_app(settings)
+    server = await app.create_server(sock=listener, backlog=BACKLOG)
+    assert server is not None
+    await server.startup()
+    await server.before_start()
+    try:
+        await server
+        await server.after_start()
+        host, port = listener.getsockname()[:2]
+        on_listening(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        await stopping.wait()
+        await server.before_stop()
+        await server.close()
+        await drain(server.connections, app.config.GRACEFUL_SHUTDOWN_TIMEOUT)
+    finally:
+        await server.after_stop()
+        Sanic.unregister_app(app)
+
+
+async def drain(connections: set, timeout_seconds: float) -> None:
+    """Close idle connections at once, the others after the answer they owe, all of them in the end."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_seconds
+    while connections and loop.time() < deadline:
+        for connection in list(connections):
+            if not connection.close_if_idle() and connection.http is not None:
+                connection.http.keep_alive = False
+        await asyncio.sleep(POLL_SECONDS)
+    for connection in list(connections):
+        connection.abort()

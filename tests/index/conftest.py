@@ -1,0 +1,28 @@
+"""The index suite: it runs on the compiled extension or not at all."""
+
+from __future__ import annotations
+
+import os
+from importlib.machinery import EXTENSION_SUFFIXES
+
+import fusion._index
+import pytest
+
+SANITIZED = os.environ.get("FUSION_SANITIZE", "") not in ("", "0")
+
+if not str(fusion._index.__file__).endswith(tuple(EXTENSION_SUFFIXES)):
+    pytest.exit(f"fusion._index is not the compiled extension but {fusion._index.__file__}", returncode=4)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "no_sanitizer: measures memory or size; says nothing under a sanitizer"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not SANITIZED:
+        return
+    for item in items:
+        if item.get_closest_marker("no_sanitizer"):
+            item.add_marker(pytest.mark.skip(reason="not under a sanitizer"))

@@ -1,0 +1,279 @@
+"""A real server process and the client side of a datastore in it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+SCOPES = ("read", "ingest", "admin")
+LISTENING = "fusion: listening on "
+# Far more than anything takes; a test that waits this long is stuck.
+STUCK_SECONDS = 60.0
+
+
+def until(true: Callable[[], Any]) -> Any:
+    """Poll until a condition holds, and return what it yields."""
+    deadline = time.monotonic() + STUCK_SECONDS
+    while True:
+        if result := true():
+            return result
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def file(path: str, size: Any = 0, m: Any = 0.0, **more: Any) -> dict[str, Any]:
+    return {"path": path, "size": size, "modified_time": m, "created_time": m, "is_dir": False, **more}
+
+
+def folder(path: str, m: Any = 0.0, **more: Any) -> dict[str, Any]:
+    return {"path": path, "size": 0, "modified_time": m, "created_time": m, "is_dir": True, **more}
+
+
+class Server:
+    """``fusion serve`` in a process group of its own, on a port the system chose."""
+
+    def __init__(self, directory: Path, config: str, *arguments: str) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "fusion.toml").write_text(config)
+        self._errors = directory / "stderr"
+        with self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "fusion", "serve", "--config", "fusion.toml", *arguments],
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.startswith(LISTENING):
+            self.kill()
+            raise AssertionError(f"no server: {line!r} {self.errors()}")
+        self.url = line.removeprefix(LISTENING).strip()
+        self.host, _, port = self.url.removeprefix("http://").rpartition(":")
+        self.port = int(port)
+
+    def errors(self) -> str:
+        return self._errors.read_text()
+
+    def signal(self, number: int) -> None:
+        os.kill(self.process.pid, number)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End it in order; it must say nothing on standard error in all its life."""
+        if self.process.poll() is None:
+            self.signal(number)
+        try:
+            self.process.wait(STUCK_SECONDS)
+        finally:
+            self.kill()
+        assert self.process.returncode == 0, self.errors()
+        assert self.errors() == ""
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection((self.host, self.port), STUCK_SECONDS)
+
+    def raw(self, request: bytes) -> httpx.Response:
+        """Send bytes as they are and read one answer; the sending side stays open."""
+        with self.connect() as connection:
+            connection.sendall(request)
+            return read_answer(connection)
+
+
+def read_answer(connection: socket.socket) -> httpx.Response:
+    """One answer with a content-length, or without a body."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += _some(connection)
+    head, _, body = data.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("latin-1").split("\r\n")
+    headers = [tuple(line.split(": ", 1)) for line in lines]
+    response = httpx.Response(int(status_line.split()[1]), headers=headers)
+    expected = int(response.headers.get("content-length", 0))
+    while len(body) < expected:
+        body += _some(connection)
+    return httpx.Response(response.status_code, headers=headers, content=body)
+
+
+def _some(connection: socket.socket) -> bytes:
+    data = connection.recv(65536)
+    assert data, "the server hung up without an answer"
+    return data
+
+
+class Store:
+    """One datastore of a running server, seen with one key."""
+
+    def __init__(self, server: Server, name: str, scopes: str = "all") -> None:
+        self.server = server
+        self.name = name
+        self.key = f"{name}-{scopes}"
+        self.http = httpx.Client(base_url=server.url, headers={"X-API-Key": self.key})
+
+    def close(self) -> None:
+        self.http.close()
+
+    # Sessions
+
+    def open(self, task: str | None = None) -> str:
+        answer = self.http.post(
+            "/ingestor-api/v1/sessions/", json={"task_id": task or f"task-{secrets.token_hex(4)}"}
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()["session_id"]
+
+    def heartbeat(self, session: str) -> httpx.Response:
+        return self.http.post("/ingestor-api/v1/sessions/heartbeat", headers={"session-id": session})
+
+    def end_session(self, session: str) -> httpx.Response:
+        return self.http.delete("/ingestor-api/v1/sessions/", headers={"session-id": session})
+
+    def sessions(self) -> dict[str, dict[str, Any]]:
+        """The active sessions by their id."""
+        document = self.http.get("/ingestor-api/v1/sessions/").json()
+        return {session["session_id"]: session for session in document["active_sessions"]}
+
+    # Events
+
+    def post(self, body: Any) -> httpx.Response:
+        """A push as it stands: a document or bytes."""
+        if isinstance(body, bytes):
+            return self.http.post("/ingestor-api/v1/events/", content=body)
+        return self.http.post("/ingestor-api/v1/events/", json=body)
+
+    def send(
+        self, session: str, events: list[dict[str, Any]], source: str = "message", *, end: bool = False
+    ) -> httpx.Response:
+        return self.post(
+            {"session_id": session, "source_type": source, "is_snapshot_end": end, "events": events}
+        )
+
+    def try_message(self, session: str, *rows: dict[str, Any], **event: Any) -> httpx.Response:
+        return self.send(session, [{"event_type": "update", **event, "rows": list(rows)}])
+
+    def message(self, session: str, *rows: dict[str, Any], **event: Any) -> None:
+        accepted(self.try_message(session, *rows, **event))
+
+    def delete(self, session: str, *paths: str, **event: Any) -> None:
+        self.message(session, *({"path": path} for path in paths), event_type="delete", **event)
+
+    def try_snapshot(self, session: str, *rows: dict[str, Any], end: bool = False) -> httpx.Response:
+        events = [{"event_type": "update", "rows": list(rows)}] if rows else []
+        return self.send(session, events, "snapshot", end=end)
+
+    def snapshot(self, session: str, *rows: dict[str, Any], end: bool = False) -> None:
+        accepted(self.try_snapshot(session, *rows, end=end))
+
+    def end(self, session: str) -> None:
+        self.snapshot(session, end=True)
+
+    def ready(self, *rows: dict[str, Any]) -> str:
+        """A session whose first snapshot carried these rows and has ended."""
+        session = self.open()
+        if rows:
+            self.snapshot(session, *rows)
+        self.end(session)
+        return session
+
+    def position(self, session: str) -> httpx.Response:
+        return self.http.get("/ingestor-api/v1/events/position", params={"session_id": session})
+
+    def anomaly(self, session: str, **fields: Any) -> httpx.Response:
+        return self.http.post("/ingestor-api/v1/consistency/anomaly", json={"session_id": session, **fields})
+
+    def breaker(self) -> dict[str, Any]:
+        answer = self.http.get("/ingestor-api/v1/consistency/status")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    # Views
+
+    def get_tree(self, path: str | bytes = "/", **parameters: Any) -> httpx.Response:
+        query = "&".join(
+            [f"path={quote(path, safe='/')}", *(f"{name}={quote(str(v))}" for name, v in parameters.items())]
+        )
+        return self.http.get(f"/views/fs/tree?{query}")
+
+    def tree(self, path: str | bytes = "/", **parameters: Any) -> dict[str, Any]:
+        answer = self.get_tree(path, **parameters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def has(self, path: str | bytes) -> bool:
+        status = self.get_tree(path, max_depth=0).status_code
+        assert status in (200, 404)
+        return status == 200
+
+    def paths(self) -> set[str]:
+        """All paths but the root's."""
+        return {node["path"] for node in walk(self.tree())} - {"/"}
+
+    def search(self, pattern: str) -> list[str]:
+        answer = self.http.get("/views/fs/search", params={"pattern": pattern})
+        assert answer.status_code == 200, answer.text
+        return sorted(node["path"] for node in answer.json())
+
+    def stats(self) -> dict[str, Any]:
+        answer = self.http.get("/views/fs/stats")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def counts(self) -> tuple[int, int]:
+        """Files and directories, the root among them."""
+        stats = self.stats()
+        return stats["total_files"], stats["total_directories"]
+
+    def state(self) -> str:
+        answer = self.http.get("/views/fs/stats")
+        if answer.status_code == 200:
+            return "ready"
+        assert answer.status_code == 503, answer.text
+        return answer.json()["state"]
+
+
+def walk(node: dict[str, Any]) -> list[dict[str, Any]]:
+    nodes = [node]
+    for child in node.get("children", {}).values():
+        nodes += walk(child)
+    return nodes
+
+
+def accepted(answer: httpx.Response) -> None:
+    assert answer.status_code == 204, answer.text
+
+
+def refused(answer: httpx.Response, status: int, code: str | None = None) -> dict[str, Any]:
+    """The document of an error in the contract's form."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    document = answer.json()
+    assert isinstance(document["detail"], str) and document["detail"]
+    assert document["code"] == document["code"].lower() and " " not in document["code"]
+    assert "Traceback" not in answer.text
+    if code is not None:
+        assert document["code"] == code
+    return document
+
+
+def wrong_field(answer: httpx.Response, pointer: str) -> None:
+    assert refused(answer, 422)["pointer"] == pointer

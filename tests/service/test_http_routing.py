@@ -1,0 +1,92 @@
+"""Trailing slashes, doubled paths, pages without a key."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from service import Store, accepted, file
+
+
+@pytest.mark.parametrize("path", ["/ingestor-api/v1/sessions/", "/ingestor-api/v1/sessions"])
+def test_sessions_works_with_and_without_the_slash(store: Store, path: str) -> None:
+    answer = store.http.post(path, json={"task_id": "t"}, follow_redirects=False)
+    assert answer.status_code == 200
+    assert store.http.get(path, follow_redirects=False).status_code == 200
+    headers = {"session-id": answer.json()["session_id"]}
+    assert store.http.delete(path, headers=headers, follow_redirects=False).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/ingestor-api/v1/events/", "/ingestor-api/v1/events"])
+def test_events_works_with_and_without_the_slash(store: Store, path: str) -> None:
+    session = store.ready()
+    body = {"session_id": session, "source_type": "message", "events": [{"rows": [file("/a")]}]}
+    accepted(store.http.post(path, json=body, follow_redirects=False))
+    assert store.has("/a")
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "/ingestor-api/v1",
+        "/ingestor-api/v1/events",
+        "/ingestor-api/v1/events/",
+        "/ingestor-api/v1/sessions/ingestor-api/v1/events",
+    ],
+)
+def test_a_doubled_path_is_routed_on_its_last_prefix(store: Store, prefix: str) -> None:
+    session = store.http.post(f"{prefix}/ingestor-api/v1/sessions/", json={"task_id": "t"}).json()["session_id"]
+    headers = {"session-id": session}
+    heartbeat = store.http.post(f"{prefix}/ingestor-api/v1/sessions/heartbeat", headers=headers)
+    assert heartbeat.status_code == 200
+    body = {"session_id": session, "source_type": "snapshot", "events": [], "is_snapshot_end": True}
+    accepted(store.http.post(f"{prefix}/ingestor-api/v1/events/", json=body))
+    assert store.state() == "ready"
+
+
+def test_the_root_greets_in_json(store: Store) -> None:
+    answer = httpx.get(store.server.url + "/")
+    assert answer.status_code == 200
+    assert isinstance(answer.json(), dict)
+
+
+def test_openapi_lists_sessions_first_then_events_then_the_rest(store: Store) -> None:
+    paths = list(httpx.get(store.server.url + "/openapi.json").json()["paths"])
+    events = ["/ingestor-api/v1/events/stats", "/ingestor-api/v1/events/position", "/ingestor-api/v1/events/"]
+    sessions = [path for path in paths if "session" in path]
+    assert paths[: len(sessions) + 3] == sessions + events
+
+
+def test_openapi_lets_a_client_pick_routes_by_their_first_match(store: Store) -> None:
+    paths = list(httpx.get(store.server.url + "/openapi.json").json()["paths"])
+
+    def first(word: str) -> str:
+        return next(path for path in paths if word in path)
+
+    assert first("session") == "/ingestor-api/v1/sessions/"
+    assert first("heartbeat") == "/ingestor-api/v1/sessions/heartbeat"
+    assert first("position") == "/ingestor-api/v1/events/position"
+    assert first("events").startswith("/ingestor-api/v1/events/")
+
+
+def test_openapi_answers_head(store: Store) -> None:
+    answer = httpx.head(store.server.url + "/openapi.json")
+    assert answer.status_code == 200
+    assert answer.content == b""
+    assert int(answer.headers["content-length"]) == len(httpx.get(store.server.url + "/openapi.json").content)
+
+
+def test_openapi_describes_what_is_served(store: Store) -> None:
+    description = httpx.get(store.server.url + "/openapi.json").json()
+    for path, operations in description["paths"].items():
+        for method in operations:
+            answer = httpx.request(method, store.server.url + path)
+            secured = operations[method].get("security") != []
+            assert answer.status_code == (401 if secured else 200), (method, path)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/view"])
+def test_the_pages_are_html_and_load_nothing_from_elsewhere(store: Store, path: str) -> None:
+    answer = httpx.get(store.server.url + path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "://" not in answer.text

@@ -1,0 +1,161 @@
+"""Who may import whom. The table is the design; an import that is not in it fails here."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "fusion"
+
+LEAVES = ["errors"]
+DECODING = [*LEAVES, "events", "patterns"]
+ENGINE = [*DECODING, "_index"]
+STORE = ["settings", "clock", "sessions", "readiness", "ingest", "datastore"]
+
+# module (or pattern of modules) -> the modules of the package that it may import
+TABLE = {
+    "errors": [],
+    "events": LEAVES,
+    "patterns": LEAVES,
+    "_index": DECODING,
+    "settings": LEAVES,
+    "clock": LEAVES,
+    "sessions": [*LEAVES, "clock", "settings"],
+    "readiness": [*LEAVES, "settings"],
+    "ingest": [*LEAVES, "_index", "clock", "settings"],
+    "datastore": [*ENGINE, *STORE],
+    "api": ["api.*"],
+    "api.*": [*ENGINE, *STORE, "api", "api.*"],
+    "agent": ["agent.*"],
+    "agent.*": [*LEAVES, "agent", "agent.*"],
+    "console": [],
+    "cli": ["*"],
+    "__main__": ["cli"],
+    "": [*LEAVES, "_index"],  # fusion/__init__.py
+}
+
+# third-party package -> the modules that may import it
+OUTSIDE = {
+    "sanic": ["api", "api.*"],
+    "uvloop": ["api", "api.*", "cli"],
+    "httpx": ["agent.*", "cli"],
+    "watchfiles": ["agent.*"],
+    "rich": ["agent.*", "cli"],
+    "numpy": ["_index"],
+    "orjson": ["*"],
+}
+
+
+def module_name(source: Path) -> str:
+    """`fusion/api/app.py` -> `api.app`; the package itself is ""."""
+    parts = source.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(source): source for pattern in ("*.py", "*.pyx") for source in PACKAGE.rglob(pattern)}
+
+
+def matching(name: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def python_imports(module: str, source: Path) -> Iterator[str]:
+    """Absolute names of everything imported anywhere in the file, also inside functions."""
+    package = ["fusion", *module.split(".")] if module else ["fusion"]
+    if source.name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def cython_imports(source: Path) -> Iterator[str]:
+    for line in source.read_text().splitlines():
+        found = re.match(r"\s*(?:from\s+([\w.]+)\s+c?import\s+([\w, ()]+)|c?import\s+([\w.]+))", line)
+        if found is None:
+            continue
+        origin, names, plain = found.groups()
+        if plain:
+            yield plain
+            continue
+        origin = "fusion" + origin.removesuffix(".") if origin.startswith(".") else origin
+        yield origin
+        yield from (f"{origin}.{name.split()[0]}" for name in re.findall(r"\w[\w ]*", names))
+
+
+def imports(module: str) -> Iterator[str]:
+    source = SOURCES[module]
+    return cython_imports(source) if source.suffix == ".pyx" else python_imports(module, source)
+
+
+def inner_imports(module: str) -> set[str]:
+    """Modules of the package that the module imports, without the leading `fusion.`."""
+    names = {
+        name.removeprefix("fusion").removeprefix(".")
+        for name in imports(module)
+        if name.split(".")[0] == "fusion"
+    }
+    return {name for name in names if name in SOURCES and name} - {module}
+
+
+def allowed(module: str) -> list[str]:
+    """The line of the table for a module: its own name, else the first pattern that fits."""
+    if module in TABLE:
+        return TABLE[module]
+    return next(permitted for pattern, permitted in TABLE.items() if fnmatchcase(module, pattern))
+
+
+def test_the_package_was_found() -> None:
+    assert {"", "errors", "_index", "datastore", "api", "cli"} <= set(SOURCES)
+
+
+@pytest.mark.parametrize("module", sorted(SOURCES))
+def test_every_module_has_its_place(module: str) -> None:
+    assert matching(module, list(TABLE)), f"fusion/{module} is not in the table of layers"
+
+
+@pytest.mark.parametrize("module", sorted(SOURCES))
+def test_imports_go_one_way(module: str) -> None:
+    wrong = {name for name in inner_imports(module) if not matching(name, allowed(module))}
+    assert not wrong, f"{module or 'fusion'} may not import {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("module", sorted(SOURCES))
+def test_third_party_packages_stay_on_their_floor(module: str) -> None:
+    wrong = {
+        package
+        for package, users in OUTSIDE.items()
+        if package in {name.split(".")[0] for name in imports(module)} and not matching(module, users)
+    }
+    assert not wrong, f"{module or 'fusion'} may not import {sorted(wrong)}"
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        (
+            "fusion",
+            ["sanic", "httpx", "watchfiles", "rich", "fusion.datastore", "fusion.api", "fusion.agent"],
+        ),
+        ("fusion.datastore", ["sanic", "httpx", "watchfiles", "rich", "fusion.api", "fusion.agent"]),
+        ("fusion.agent", ["sanic", "fusion.datastore", "fusion.api"]),
+        ("fusion.cli", ["sanic", "fusion.api"]),
+    ],
+)
+def test_importing_a_module_loads_nothing_from_the_floors_above(module: str, absent: list[str]) -> None:
+    code = f"import sys, {module}; print([name for name in {absent!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
