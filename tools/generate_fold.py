@@ -74,7 +74,7 @@ def render(folding: dict[int, int]) -> str:
     for target, _ in pairs:
         class_sizes[target] += 1
 
-    return f"""/* Unicode {unicodedata.unidata_version} simple case folding (CaseFolding.txt, C + S). Written by tools/generate_fold.py. */
+    return f"""/* Simple case folding of Unicode {unicodedata.unidata_version}. Written by tools/generate_fold.py. */
 #ifndef FUSION_FOLD_H
 #define FUSION_FOLD_H
 
@@ -95,7 +95,8 @@ static inline uint32_t fold_code_point(uint32_t c)
         return c - 'A' < 26 ? c + 32 : c;
     if (c >= FOLD_LIMIT)
         return c;
-    return c + (uint32_t)fold_deltas[fold_delta_of[fold_blocks[c >> {BLOCK_BITS}] << {BLOCK_BITS} | (c & {size - 1})]];
+    uint32_t entry = (uint32_t)fold_blocks[c >> {BLOCK_BITS}] << {BLOCK_BITS} | (c & {size - 1});
+    return c + (uint32_t)fold_deltas[fold_delta_of[entry]];
 }}
 
 /* All code points that fold like c, the folded one first; returns how many, 1..FOLD_MAX_VARIANTS. */

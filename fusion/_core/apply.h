@@ -108,14 +108,28 @@ static inline bool message_wins(const fusion_index *ix, uint32_t top, double row
 
 /* ---- upserts ---- */
 
-static inline void node_mark_made(fusion_index *ix, uint32_t id, bool snapshot)
+/* A node that became a parent: no row describes it as that. */
+static inline void node_mark_parent(fusion_index *ix, uint32_t id)
 {
     fusion_node *n = &ix->nodes[id];
-    uint32_t marks = node_marks(ix, n) & ~(uint32_t)(MARK_MESSAGE | MARK_OVERRIDDEN); /* no row describes it now */
-    if (!snapshot)
-        marks |= MARK_MADE;
+    uint32_t marks = node_marks(ix, n);
+    if (marks & MARK_MESSAGE)
+        marks |= MARK_TOUCHED;
     if (ix->window)
-        node_set_marks(ix, n, marks);
+        node_set_marks(ix, n, marks & ~(uint32_t)(MARK_MESSAGE | MARK_OVERRIDDEN));
+}
+
+/* A message row writes below this directory: it and all above it outlive the window. */
+static inline void dirs_touch(fusion_index *ix, uint32_t dir)
+{
+    for (;; dir = ix->nodes[dir].parent) {
+        uint32_t marks = node_marks(ix, &ix->nodes[dir]);
+        if (marks & MARK_TOUCHED)
+            return; /* and so are those above */
+        node_set_marks(ix, &ix->nodes[dir], marks | MARK_TOUCHED);
+        if (dir == ROOT)
+            return;
+    }
 }
 
 /* The row's parent directory, made with all above it where missing. NIL when a message's file stands in the way of a snapshot
@@ -140,7 +154,7 @@ static inline uint32_t dirs_make(fusion_index *ix, const fusion_row *row, bool s
             }
             if (!node_to_dir(ix, id))
                 return NIL;
-            node_mark_made(ix, id, snapshot);
+            node_mark_parent(ix, id);
         }
         top = id;
         hash = below;
@@ -158,7 +172,6 @@ static inline uint32_t dirs_make(fusion_index *ix, const fusion_row *row, bool s
             strays = 1; /* out of memory: the node stays behind as an empty file */
             break;
         }
-        node_mark_made(ix, id, snapshot);
         last = id;
         made++;
         p = stop + 1;
@@ -253,7 +266,6 @@ static inline apply_status row_upsert(fusion_index *ix, const fusion_row *row, b
         } else if (snapshot) {
             bool to_file = !row->is_dir && node_is_dir(&ix->nodes[id]);
             if (message_wins(ix, id, row->mtime, to_file)) {
-                node_set_marks(ix, &ix->nodes[id], node_marks(ix, &ix->nodes[id]) | MARK_CARRIED);
                 r->ignored++;
                 return APPLY_OK;
             }
@@ -268,7 +280,10 @@ static inline apply_status row_upsert(fusion_index *ix, const fusion_row *row, b
     if (!node_write(ix, id, row, snapshot, fresh))
         return APPLY_NO_MEMORY;
     if (!snapshot) {
-        ix->window_messages += ix->window;
+        if (ix->window) {
+            ix->window_messages++;
+            dirs_touch(ix, ix->nodes[id].parent);
+        }
         if (!row->is_dir && ix->tombstones.used)
             pathmap_remove(&ix->tombstones, row->hash, row->path, row->path_len);
     }
@@ -291,8 +306,9 @@ static inline void dir_demote(fusion_index *ix, uint32_t id)
     index_add_up(ix, id, 0, 0, 0);
 }
 
-/* Removes from top's subtree every node that carries none of the `keep` marks and has nothing kept below it. */
-static inline uint64_t index_sweep(fusion_index *ix, uint32_t top, uint32_t keep)
+/* Removes from top's subtree every node that carries none of the `keep` marks and has nothing kept below it. At a window's end a
+ * directory that neither a snapshot row nor a message row wrote becomes undescribed: it stands for what is below it. */
+static inline uint64_t index_sweep(fusion_index *ix, uint32_t top, uint32_t keep, bool window_ends)
 {
     index_settle(ix);
     for (uint32_t id = top; id != NIL; id = node_following(ix, id, top)) {
@@ -311,10 +327,8 @@ static inline uint64_t index_sweep(fusion_index *ix, uint32_t top, uint32_t keep
     for (uint32_t id = top; id != NIL; id = next) {
         uint32_t marks = node_marks(ix, &ix->nodes[id]);
         if (id == ROOT || marks & (keep | MARK_ABOVE)) {
-            if (!(marks & keep)) {
+            if (window_ends && !(marks & (MARK_CARRIED | MARK_MESSAGE)))
                 dir_demote(ix, id);
-                marks &= MARK_ABOVE; /* as if only its children had made it */
-            }
             node_set_marks(ix, &ix->nodes[id], marks & ~(uint32_t)MARK_ABOVE);
             next = node_following(ix, id, top);
         } else {
@@ -337,7 +351,7 @@ static inline apply_status row_delete(fusion_index *ix, const fusion_row *row, d
     if (id != NIL) {
         *run = NIL;
         if (snapshot && ix->window_messages)
-            index_sweep(ix, id, MARK_MESSAGE | MARK_MADE);
+            index_sweep(ix, id, MARK_MESSAGE | MARK_TOUCHED, false);
         else
             index_remove(ix, id);
     }
@@ -367,7 +381,7 @@ static inline void index_begin_snapshot(fusion_index *ix)
 
 static inline uint64_t index_end_snapshot(fusion_index *ix)
 {
-    uint64_t removed = index_sweep(ix, ROOT, MARK_CARRIED | MARK_MESSAGE | MARK_MADE);
+    uint64_t removed = index_sweep(ix, ROOT, MARK_CARRIED | MARK_MESSAGE | MARK_TOUCHED, true);
     ix->window = false;
     pathmap_clear(&ix->overridden);
     pathmap_clear(&ix->tombstones);

@@ -1,4 +1,4 @@
-/* Unicode 14.0.0 simple case folding (CaseFolding.txt, C + S). Written by tools/generate_fold.py. */
+/* Simple case folding of Unicode 14.0.0. Written by tools/generate_fold.py. */
 #ifndef FUSION_FOLD_H
 #define FUSION_FOLD_H
 
@@ -429,7 +429,8 @@ static inline uint32_t fold_code_point(uint32_t c)
         return c - 'A' < 26 ? c + 32 : c;
     if (c >= FOLD_LIMIT)
         return c;
-    return c + (uint32_t)fold_deltas[fold_delta_of[fold_blocks[c >> 6] << 6 | (c & 63)]];
+    uint32_t entry = (uint32_t)fold_blocks[c >> 6] << 6 | (c & 63);
+    return c + (uint32_t)fold_deltas[fold_delta_of[entry]];
 }
 
 /* All code points that fold like c, the folded one first; returns how many, 1..FOLD_MAX_VARIANTS. */

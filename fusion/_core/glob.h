@@ -1,7 +1,8 @@
 /* Glob programs: one compiled pattern against one name, upper and lower case alike (fold.h).
  *
- * A program comes from fusion/patterns.py. A name is a sequence of code points, where a byte that is not UTF-8 counts as
- * one of its own. A literal takes the code points that fold like it, a class those of which one case lies in a range. */
+ * A program comes from fusion/patterns.py. A name is a sequence of code points; a byte that is not UTF-8
+ * is one of its own. A literal takes the code points that fold like it, a class those of which one case lies
+ * in one of its ranges. */
 #ifndef FUSION_GLOB_H
 #define FUSION_GLOB_H
 
@@ -33,7 +34,7 @@ static inline bool glob_is_continuation(uint8_t b)
     return (b & 0xC0) == 0x80;
 }
 
-/* The code point at p < end, an undecodable byte as U+DC00 + byte (Python's surrogateescape); returns its bytes. */
+/* The code point at p < end, U+DC00 + byte for an undecodable byte (surrogateescape); returns its length. */
 static inline size_t glob_decode(const uint8_t *p, const uint8_t *end, uint32_t *c)
 {
     size_t left = (size_t)(end - p);
@@ -56,7 +57,8 @@ static inline size_t glob_decode(const uint8_t *p, const uint8_t *end, uint32_t 
             }
         }
     } else if (b >= 0xF0 && b < 0xF5) {
-        if (left >= 4 && glob_is_continuation(p[1]) && glob_is_continuation(p[2]) && glob_is_continuation(p[3])) {
+        if (left >= 4 && glob_is_continuation(p[1]) && glob_is_continuation(p[2]) &&
+            glob_is_continuation(p[3])) {
             uint32_t v = (b & 0x07) << 18 | (p[1] & 0x3Fu) << 12 | (p[2] & 0x3Fu) << 6 | (p[3] & 0x3Fu);
             if (v >= 0x10000 && v < 0x110000) {
                 *c = v;
@@ -111,7 +113,8 @@ static inline bool glob_is_ascii(const uint8_t *p, size_t n)
 
 static inline size_t glob_item_words(const uint32_t *item)
 {
-    return *item == GLOB_CLASS || *item == GLOB_NEGATED_CLASS ? GLOB_CLASS_WORDS + 2 * (size_t)item[1] : 1;
+    bool is_class = *item == GLOB_CLASS || *item == GLOB_NEGATED_CLASS;
+    return is_class ? GLOB_CLASS_WORDS + 2 * (size_t)item[1] : 1;
 }
 
 /* Whether one of the code points that fold like c lies in one of n ranges. */
@@ -212,9 +215,9 @@ static inline void glob_free(glob *g)
     g->items = NULL;
 }
 
-/* Glob match with one point of return, the last star: what stands before a later star may always match as early as it can. */
-static inline __attribute__((always_inline)) bool glob_match(const glob *g, const uint8_t *p, const uint8_t *end,
-                                                               const bool ascii)
+/* One point of return is enough, the last star: what precedes it may as well match as early as it can. */
+static inline __attribute__((always_inline)) bool glob_match(const glob *g, const uint8_t *p,
+                                                             const uint8_t *end, const bool ascii)
 {
     const uint32_t *item = g->items, *last = item + g->n;
     const uint32_t *after_star = NULL;

@@ -31,10 +31,10 @@ enum {
     /* marks of the snapshot window in which the epoch bits were written; of any other epoch they mean nothing */
     MARK_CARRIED = 1u << 5,    /* a snapshot row named it */
     MARK_MESSAGE = 1u << 6,    /* a message row wrote it */
-    MARK_MADE = 1u << 7,       /* a message row made it as a parent */
+    MARK_TOUCHED = 1u << 7,    /* a message row wrote below it */
     MARK_OVERRIDDEN = 1u << 8, /* a newer snapshot row replaced a message's; the message's mtime is in index.overridden */
     MARK_ABOVE = 1u << 9,      /* within one sweep: something below it is kept */
-    MARKS = MARK_CARRIED | MARK_MESSAGE | MARK_MADE | MARK_OVERRIDDEN | MARK_ABOVE,
+    MARKS = MARK_CARRIED | MARK_MESSAGE | MARK_TOUCHED | MARK_OVERRIDDEN | MARK_ABOVE,
     EPOCH_SHIFT = 10, /* bits 10..15 */
     EPOCH_MAX = 63,
     NODE_LASTING = NODE_LIVE | NODE_DIR | NODE_DESCRIBED | NODE_ESCAPE | NODE_RAW, /* what no window ends */

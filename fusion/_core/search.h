@@ -25,10 +25,11 @@
  *
  * How it works. A name matches only if it holds every run of literal characters of the pattern. One run is
  * chosen as the anchor, and its two rarest bytes are looked for in the whole blob, headers included; a hit is
- * compared with the whole run, then mapped to its record by walking headers from the last known one. Bytes are
- * compared after setting the bits in which the spellings of their character differ (0x20 for 'A' and 'a'), so
- * that all spellings of one length take one comparison. Spellings of another length (the Kelvin sign for k,
- * U+017F for s) are found by their own first two bytes, the run's escapes; the whole name is then judged. */
+ * compared with the whole run, then mapped to its record by walking headers from the last known one. Bytes
+ * are compared after setting the bits in which the spellings of their character differ (0x20 for 'A' and
+ * 'a'), so that all spellings of one length take one comparison. Spellings of another length (the Kelvin sign
+ * for k, U+017F for s) are found by their own first two bytes, the run's escapes; the whole name is then
+ * judged. */
 #ifndef FUSION_SEARCH_H
 #define FUSION_SEARCH_H
 
@@ -87,10 +88,11 @@ typedef struct {
 
 /* ---- choosing the anchor ---- */
 
-/* How often a byte occurs in an arena of file names, in 1/1024: measured on system and research trees, and rounded. */
+/* How often a byte occurs in an arena of file names, in 1/1024, roughly. */
 static inline uint32_t search_byte_weight(uint8_t b)
 {
-    static const uint8_t letters[26] = {37, 13, 44, 20, 54, 7, 24, 17, 38, 2, 5, 32, 19, 34, 42, 39, 1, 29, 38, 46, 17, 6, 4, 4, 20, 6};
+    static const uint8_t letters[26] = {37, 13, 44, 20, 54, 7,  24, 17, 38, 2, 5, 32, 19,
+                                        34, 42, 39, 1,  29, 38, 46, 17, 6,  4, 4, 20, 6};
     if (b >= 'a' && b <= 'z')
         return letters[b - 'a'];
     if (b >= 'A' && b <= 'Z')
@@ -102,14 +104,14 @@ static inline uint32_t search_byte_weight(uint8_t b)
     if (b == '-')
         return 21;
     if (b == 0)
-        return 60; /* of the headers */
+        return 60; /* headers have them */
     return b >= 0x80 ? 6 : 1;
 }
 
 static inline uint32_t search_position_weight(uint8_t value, uint8_t mask)
 {
     uint32_t weight = search_byte_weight(value);
-    for (uint8_t cleared = mask; cleared; cleared = (cleared - 1) & mask) /* every choice of bits of the mask */
+    for (uint8_t cleared = mask; cleared; cleared = (cleared - 1) & mask) /* each choice of the mask's bits */
         weight += search_byte_weight(value & ~cleared);
     return weight;
 }
@@ -147,14 +149,15 @@ static inline bool search_run_add(search_run *run, uint32_t folded, uint32_t max
         run->mask[run->len + i] = mask[i];
         mask_bits += __builtin_popcount(mask[i]);
     }
-    if (n_main != 1 << mask_bits || (folded >= 0xDC80 && folded <= 0xDCFF)) /* an undecodable byte may be part of a character */
+    bool undecodable = folded >= 0xDC80 && folded <= 0xDCFF; /* the same byte may be part of a character */
+    if (n_main != 1 << mask_bits || undecodable)
         run->precise = false;
     run->len += (uint32_t)len;
     run->n_escapes = n_escapes;
     return true;
 }
 
-/* Sets the probes; returns what a search with this run costs, in cycles for 32 bytes of blob, judging names apart. */
+/* Sets the probes; returns what scanning for them costs, in cycles for 32 bytes of blob. */
 static inline double search_run_plan(search_run *run)
 {
     uint32_t weights[SEARCH_MAX_RUN], best = 0, second = 0;
@@ -164,7 +167,7 @@ static inline double search_run_plan(search_run *run)
             best = i;
     }
     for (uint32_t i = 0; i < run->len; i++)
-        if (i != best && (second == best || weights[i] <= weights[second])) /* of equals the last: less related */
+        if (i != best && (second == best || weights[i] <= weights[second])) /* of equals the last */
             second = i;
     run->probe[0] = best < second ? best : second;
     run->probe[1] = best < second ? second : best;
@@ -177,7 +180,7 @@ static inline double search_run_plan(search_run *run)
     return cost;
 }
 
-/* Whether a name matches exactly if the run's bytes fit: the program is the run, and nothing else but stars. */
+/* Whether a name matches if and only if the run's bytes fit: there is nothing beside the run but stars. */
 static inline bool search_is_whole(const search_state *s, const search_run *run)
 {
     size_t after = s->glob.n - run->last;
@@ -188,19 +191,21 @@ static inline bool search_is_whole(const search_state *s, const search_run *run)
 /* Sets s->run to the run of literals that is cheapest to search with, len 0 when the program has none. */
 static inline void search_choose_run(search_state *s)
 {
+    const uint32_t *items = s->glob.items;
+    size_t n = s->glob.n;
     double best = 0;
     for (uint32_t max_escapes = 0; max_escapes <= SEARCH_MAX_ESCAPES; max_escapes++) {
         size_t i = 0;
-        while (i < s->glob.n) {
+        while (i < n) {
             search_run run;
             memset(&run, 0, sizeof run);
             run.precise = true;
             run.first = (uint32_t)i;
-            while (i < s->glob.n && s->glob.items[i] < GLOB_STAR && search_run_add(&run, s->glob.items[i], max_escapes))
+            while (i < n && items[i] < GLOB_STAR && search_run_add(&run, items[i], max_escapes))
                 i++;
             run.last = (uint32_t)i;
             if (!run.len) {
-                i += glob_item_words(s->glob.items + i); /* not a literal, or one with too many escapes */
+                i += glob_item_words(items + i); /* not a literal, or one with too many escapes */
                 continue;
             }
             double cost = search_run_plan(&run) + 32 * run.frequency * (search_is_whole(s, &run) ? 10 : 70);
@@ -211,7 +216,7 @@ static inline void search_choose_run(search_state *s)
         }
     }
     s->at_start = s->run.first == 0;
-    s->at_end = s->run.last == s->glob.n;
+    s->at_end = s->run.last == n;
     s->whole = search_is_whole(s, &s->run);
 }
 
@@ -269,10 +274,11 @@ static inline bool search_escape_at(const search_run *run, const uint8_t *p)
     return false;
 }
 
-/* A scanner looks at blocks of its own width from `at` on, while all it reads lies before `len`, and stops at the first block
- * with a hit: a position where both probes fit or an escape stands. It returns that block's position with the hits in *hits
- * (bit i: position + i), or the position from which on it cannot look with *hits 0. */
+/* A scanner looks at blocks of its own width from `at` on, while all it reads lies before `len`, and stops at
+ * the first block with a hit: a position where both probes fit or an escape stands. It returns the block's
+ * position with the hits in *hits (bit i: position + i), or with *hits 0 the first position it did not see. */
 
+#define SEARCH_INLINE inline __attribute__((always_inline))
 #define SEARCH_ONES 0x0101010101010101u
 
 static inline uint64_t search_load(const uint8_t *p)
@@ -289,15 +295,16 @@ static inline uint64_t search_zero_bytes(uint64_t x)
     return ~(((x & low) + low) | x | low);
 }
 
-static inline __attribute__((always_inline)) size_t search_scan_portable(const search_run *run, const uint8_t *blob, size_t at,
-                                                                         size_t len, uint64_t *hits, const uint32_t n_escapes)
+static SEARCH_INLINE size_t search_scan_portable(const search_run *run, const uint8_t *blob, size_t at,
+                                                 size_t len, uint64_t *hits, const uint32_t n_escapes)
 {
     size_t a = run->probe[0], b = run->probe[1], reach = 7 + (n_escapes && b == 0 ? 2 : b + 1);
     uint64_t mask_a = SEARCH_ONES * run->mask[a], value_a = SEARCH_ONES * run->value[a];
     uint64_t mask_b = SEARCH_ONES * run->mask[b], value_b = SEARCH_ONES * run->value[b];
     for (*hits = 0; at + reach <= len; at += 8) {
         const uint8_t *p = blob + at;
-        uint64_t fit = search_zero_bytes(((search_load(p + a) | mask_a) ^ value_a) | ((search_load(p + b) | mask_b) ^ value_b));
+        uint64_t fit = search_zero_bytes(((search_load(p + a) | mask_a) ^ value_a) |
+                                         ((search_load(p + b) | mask_b) ^ value_b));
         for (uint32_t e = 0; e < n_escapes; e++)
             fit |= search_zero_bytes((search_load(p) ^ SEARCH_ONES * run->escape[e][0]) |
                                      (search_load(p + 1) ^ SEARCH_ONES * run->escape[e][1]));
@@ -314,8 +321,8 @@ static inline __attribute__((always_inline)) size_t search_scan_portable(const s
 
 #define SEARCH_LOAD_SSE2(p) _mm_loadu_si128((const __m128i *)(p))
 
-static inline __attribute__((always_inline)) size_t search_scan_sse2(const search_run *run, const uint8_t *blob, size_t at,
-                                                                     size_t len, uint64_t *hits, const uint32_t n_escapes)
+static SEARCH_INLINE size_t search_scan_sse2(const search_run *run, const uint8_t *blob, size_t at,
+                                             size_t len, uint64_t *hits, const uint32_t n_escapes)
 {
     size_t a = run->probe[0], b = run->probe[1], reach = 15 + (n_escapes && b == 0 ? 2 : b + 1);
     __m128i mask_a = _mm_set1_epi8((char)run->mask[a]), value_a = _mm_set1_epi8((char)run->value[a]);
@@ -327,11 +334,14 @@ static inline __attribute__((always_inline)) size_t search_scan_sse2(const searc
     }
     for (*hits = 0; at + reach <= len; at += 16) {
         const uint8_t *p = blob + at;
-        __m128i fit = _mm_and_si128(_mm_cmpeq_epi8(_mm_or_si128(SEARCH_LOAD_SSE2(p + a), mask_a), value_a),
-                                    _mm_cmpeq_epi8(_mm_or_si128(SEARCH_LOAD_SSE2(p + b), mask_b), value_b));
-        for (uint32_t e = 0; e < n_escapes; e++)
-            fit = _mm_or_si128(fit, _mm_and_si128(_mm_cmpeq_epi8(SEARCH_LOAD_SSE2(p), escape[e][0]),
-                                                  _mm_cmpeq_epi8(SEARCH_LOAD_SSE2(p + 1), escape[e][1])));
+        __m128i fit_a = _mm_cmpeq_epi8(_mm_or_si128(SEARCH_LOAD_SSE2(p + a), mask_a), value_a);
+        __m128i fit_b = _mm_cmpeq_epi8(_mm_or_si128(SEARCH_LOAD_SSE2(p + b), mask_b), value_b);
+        __m128i fit = _mm_and_si128(fit_a, fit_b);
+        for (uint32_t e = 0; e < n_escapes; e++) {
+            fit_a = _mm_cmpeq_epi8(SEARCH_LOAD_SSE2(p), escape[e][0]);
+            fit_b = _mm_cmpeq_epi8(SEARCH_LOAD_SSE2(p + 1), escape[e][1]);
+            fit = _mm_or_si128(fit, _mm_and_si128(fit_a, fit_b));
+        }
         uint32_t bits = (uint32_t)_mm_movemask_epi8(fit);
         if (bits) {
             *hits = bits;
@@ -341,11 +351,12 @@ static inline __attribute__((always_inline)) size_t search_scan_sse2(const searc
     return at;
 }
 
+#define SEARCH_AVX2_CODE __attribute__((target("avx2")))
 #define SEARCH_LOAD_AVX2(p) _mm256_loadu_si256((const __m256i *)(p))
 
-static inline __attribute__((always_inline, target("avx2"))) size_t search_scan_avx2(const search_run *run, const uint8_t *blob,
-                                                                                    size_t at, size_t len, uint64_t *hits,
-                                                                                    const uint32_t n_escapes)
+static SEARCH_INLINE SEARCH_AVX2_CODE size_t search_scan_avx2(const search_run *run, const uint8_t *blob,
+                                                              size_t at, size_t len, uint64_t *hits,
+                                                              const uint32_t n_escapes)
 {
     size_t a = run->probe[0], b = run->probe[1], reach = 63 + (n_escapes && b == 0 ? 2 : b + 1);
     __m256i mask_a = _mm256_set1_epi8((char)run->mask[a]), value_a = _mm256_set1_epi8((char)run->value[a]);
@@ -359,16 +370,20 @@ static inline __attribute__((always_inline, target("avx2"))) size_t search_scan_
         __m256i fit[2];
         for (int half = 0; half < 2; half++) {
             const uint8_t *p = blob + at + 32 * half;
-            fit[half] = _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_or_si256(SEARCH_LOAD_AVX2(p + a), mask_a), value_a),
-                                         _mm256_cmpeq_epi8(_mm256_or_si256(SEARCH_LOAD_AVX2(p + b), mask_b), value_b));
-            for (uint32_t e = 0; e < n_escapes; e++)
-                fit[half] = _mm256_or_si256(fit[half],
-                                            _mm256_and_si256(_mm256_cmpeq_epi8(SEARCH_LOAD_AVX2(p), escape[e][0]),
-                                                             _mm256_cmpeq_epi8(SEARCH_LOAD_AVX2(p + 1), escape[e][1])));
+            __m256i fit_a = _mm256_cmpeq_epi8(_mm256_or_si256(SEARCH_LOAD_AVX2(p + a), mask_a), value_a);
+            __m256i fit_b = _mm256_cmpeq_epi8(_mm256_or_si256(SEARCH_LOAD_AVX2(p + b), mask_b), value_b);
+            fit[half] = _mm256_and_si256(fit_a, fit_b);
+            for (uint32_t e = 0; e < n_escapes; e++) {
+                fit_a = _mm256_cmpeq_epi8(SEARCH_LOAD_AVX2(p), escape[e][0]);
+                fit_b = _mm256_cmpeq_epi8(SEARCH_LOAD_AVX2(p + 1), escape[e][1]);
+                fit[half] = _mm256_or_si256(fit[half], _mm256_and_si256(fit_a, fit_b));
+            }
         }
         __m256i any = _mm256_or_si256(fit[0], fit[1]);
         if (!_mm256_testz_si256(any, any)) {
-            *hits = (uint32_t)_mm256_movemask_epi8(fit[0]) | (uint64_t)(uint32_t)_mm256_movemask_epi8(fit[1]) << 32;
+            uint32_t low = (uint32_t)_mm256_movemask_epi8(fit[0]);
+            uint32_t high = (uint32_t)_mm256_movemask_epi8(fit[1]);
+            *hits = low | (uint64_t)high << 32;
             return at;
         }
     }
@@ -378,28 +393,28 @@ static inline __attribute__((always_inline, target("avx2"))) size_t search_scan_
 #endif
 
 /* One function per scanner, with a loop for each number of escapes. */
-#define SEARCH_SCANNER(name, attributes)                                                                              \
-    static attributes size_t search_find_##name(const search_run *run, const uint8_t *blob, size_t at, size_t len,    \
-                                                uint64_t *hits)                                                       \
-    {                                                                                                                 \
-        switch (run->n_escapes) {                                                                                     \
-        case 0:                                                                                                       \
-            return search_scan_##name(run, blob, at, len, hits, 0);                                                   \
-        case 1:                                                                                                       \
-            return search_scan_##name(run, blob, at, len, hits, 1);                                                   \
-        default:                                                                                                      \
-            return search_scan_##name(run, blob, at, len, hits, 2);                                                   \
-        }                                                                                                             \
+#define SEARCH_SCANNER(name, attributes)                                                                \
+    static attributes size_t search_find_##name(const search_run *run, const uint8_t *blob, size_t at,  \
+                                                size_t len, uint64_t *hits)                             \
+    {                                                                                                   \
+        switch (run->n_escapes) {                                                                       \
+        case 0:                                                                                         \
+            return search_scan_##name(run, blob, at, len, hits, 0);                                     \
+        case 1:                                                                                         \
+            return search_scan_##name(run, blob, at, len, hits, 1);                                     \
+        default:                                                                                        \
+            return search_scan_##name(run, blob, at, len, hits, 2);                                     \
+        }                                                                                               \
     }
 
 SEARCH_SCANNER(portable, )
 #if SEARCH_X86
 SEARCH_SCANNER(sse2, )
-SEARCH_SCANNER(avx2, __attribute__((target("avx2"))))
+SEARCH_SCANNER(avx2, SEARCH_AVX2_CODE)
 #endif
 
-static inline size_t search_find(search_level level, const search_run *run, const uint8_t *blob, size_t at, size_t len,
-                                 uint64_t *hits)
+static inline size_t search_find(search_level level, const search_run *run, const uint8_t *blob, size_t at,
+                                 size_t len, uint64_t *hits)
 {
 #if SEARCH_X86
     if (level == SEARCH_AVX2)

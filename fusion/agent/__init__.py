@@ -1,4 +1,4 @@
-"""The reference agent: scans a directory tree, follows its changes, and tells a server over its public HTTP API."""
+"""The reference agent: scans a directory tree, follows its changes, tells a server over HTTP."""
 
 from .agent import Agent, Phase
 from .push import Pusher, Refused

@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 
-from .push import DeletedRow, Event, Pusher, Refused, Session, SessionLost, push_body
+from .push import DeletedRow, Event, Pusher, Session, SessionLost, push_body
 from .scan import ROWS_PER_BATCH, Row, Scan, describe, pseudo_mounts
 from .watch import Watcher, WatchUnavailable
 
 logger = logging.getLogger("fusion.agent")
 
 CONNECTIONS = 3
-MESSAGE_SPACING_SECONDS = 0.02  # at least, between two message pushes: a file being written is not told byte by byte
+MESSAGE_SPACING_SECONDS = (
+    0.02  # at least, between two message pushes: a file being written is not told byte by byte
+)
 RESCAN_SECONDS = 60.0  # between snapshots when the system cannot tell every change
 ROOT_POLL_SECONDS = 1.0
 
@@ -40,8 +42,9 @@ class RootReplaced(Exception):
 class Agent:
     """Scans `root`, pushes it as a snapshot, and follows it until cancelled.
 
-    One event loop runs it; `phase`, `scan` and `pushed` may be read from any thread. A lost session or a watcher that
-    overflowed starts over with a new session and a new snapshot; everything a later try can mend is tried again.
+    One event loop runs it; `phase`, `scan` and `pushed` may be read from any thread. A lost session or a
+    watcher that overflowed starts over with a new session and a new snapshot; everything a later try can mend
+    is tried again.
     """
 
     def __init__(
@@ -61,9 +64,13 @@ class Agent:
         self._on_phase = on_phase
         self._rescan_seconds = rescan_seconds
         self._skip = pseudo_mounts()
-        self._changes: dict[str, bool] = {}  # path -> whether its content must be scanned too; not yet announced
+        self._changes: dict[
+            str, bool
+        ] = {}  # path -> whether its content must be scanned too; not yet announced
         self._changed = asyncio.Event()
-        self._announced = asyncio.Event()  # set while nothing is waiting or under way
+        self._announced: asyncio.Future[None] | None = (
+            None  # completed once all of _changes is with the server
+        )
         self._lost = asyncio.Event()  # the watcher overflowed
         self._root_lost = False
         self._touched: set[str] | None = None  # what changed since the running snapshot began
@@ -73,36 +80,44 @@ class Agent:
         """Runs until cancelled; raises Refused when the server will not have this agent at all."""
         while True:
             self._enter(Phase.CONNECTING)
-            session = await self._pusher.open_session(self.task_id, {"agent": "fusion", "root": printable(self.root)})
-            session_id = session["session_id"]
-            superseded = False
+            await self._root_present()
+            session = await self._pusher.open_session(
+                self.task_id, {"agent": "fusion", "root": printable(self.root)}
+            )
             try:
                 await self._serve(session)
-            except* ChangesLost:
-                logger.warning("changes came faster than they could be read: scanning %s again", self.root)
-                await self._signal_anomaly(session_id)
-            except* RootReplaced:
-                logger.warning("%s was replaced: scanning it again", self.root)
-            except* SessionLost as group:
-                lost = next(_leaves(group))
-                assert isinstance(lost, SessionLost)
-                superseded = lost.superseded
-                logger.warning("the server no longer knows this session (%s)", lost)
-            except* Refused as group:
-                raise next(_leaves(group)) from None
-            except* asyncio.CancelledError:
-                await self._end(session_id)
+            except asyncio.CancelledError:
+                await self._end(session["session_id"])
                 raise
-            if superseded:
-                await self._wait_until_free()
+            except BaseExceptionGroup as group:
+                if await self._superseded(session["session_id"], list(_leaves(group))):
+                    await self._wait_until_free()
+
+    async def _superseded(self, session_id: str, reasons: list[BaseException]) -> bool:
+        """Why a session ended: True when a newer one took over; raises what no new session can mend."""
+        for reason in reasons:
+            if not isinstance(reason, ChangesLost | RootReplaced | SessionLost):
+                raise reason
+        if any(isinstance(reason, RootReplaced) for reason in reasons):
+            logger.warning("%s was replaced: scanning it again", self.root)
+        elif any(isinstance(reason, ChangesLost) for reason in reasons):
+            logger.warning("changes came faster than they could be read: scanning %s again", self.root)
+            try:  # the server stops answering from a tree known to be wrong
+                await self._pusher.push(push_body(session_id, "anomaly", []))
+            except SessionLost as lost:
+                reasons.append(lost)
+        for reason in reasons:
+            if isinstance(reason, SessionLost):
+                logger.warning("the session is lost (%s)", reason)
+                return reason.superseded
+        return False
 
     async def _serve(self, session: Session) -> None:
         """One session: a snapshot, then changes; ends by an exception only."""
         watcher = self._open_watcher()
-        self._changes.clear()
-        for event in (self._changed, self._lost):
-            event.clear()
-        self._announced.set()
+        self._changes = {}
+        self._changed.clear()
+        self._lost.clear()
         self._root_lost = False
         loop = asyncio.get_running_loop()
         if watcher is not None:
@@ -129,7 +144,9 @@ class Agent:
     # Snapshot
 
     async def _snapshots(self, session_id: str, watcher: Watcher | None) -> None:
+        self._enter(Phase.SCANNING)
         await self._snapshot(session_id, watcher)
+        self._enter(Phase.FOLLOWING)
         if watcher is not None and watcher.limited:
             logger.warning(
                 "the system's limit of watched directories is reached (fs.inotify.max_user_watches):"
@@ -145,7 +162,6 @@ class Agent:
         self._touched = set()
         self.pushed = 0
         self.scan = scan = self._scan(self.root, watcher)
-        self._enter(Phase.SCANNING)
         batches = iter(scan)
         index = _now_ms()
         turn = asyncio.Lock()  # the walk is sequential; pushes overlap with it and with one another
@@ -170,17 +186,16 @@ class Agent:
             for _ in range(CONNECTIONS):
                 group.create_task(deliver())
         self._unreadable = scan.unreadable
-        # A row read early can arrive after what a change said of the same path, and win by its time. Saying once more
-        # what changed meanwhile, now that all rows are there, makes the end of the snapshot show the disk.
+        # A row read early can arrive after what a change said of the same path, and win by its time. Saying
+        # once more what changed meanwhile, now that all rows are there, makes the end of the snapshot show
+        # the disk.
         for path in self._touched:
             self._changes.setdefault(path, False)
         self._touched = None
-        if self._changes:
-            self._announced.clear()
-            self._changed.set()
-        await self._announced.wait()
+        self._announced = asyncio.get_running_loop().create_future()
+        self._changed.set()
+        await self._announced
         await self._pusher.push(push_body(session_id, "snapshot", [], is_snapshot_end=True))
-        self._enter(Phase.FOLLOWING)
 
     def _scan(self, path: str, watcher: Watcher | None) -> Scan:
         return Scan(path, enter=watcher.add, skip=self._skip) if watcher else Scan(path, skip=self._skip)
@@ -198,7 +213,6 @@ class Agent:
         if changes.overflow:
             self._lost.set()
         if self._changes:
-            self._announced.clear()
             self._changed.set()
 
     async def _raise_when_lost(self) -> None:
@@ -211,18 +225,22 @@ class Agent:
             await self._changed.wait()
             self._changed.clear()
             changes, self._changes = self._changes, {}
+            announced, self._announced = self._announced, None
             if self._touched is not None:
                 self._touched.update(changes)
             messages = self._messages(session_id, changes, watcher)
             while (body := await asyncio.to_thread(next, messages, None)) is not None:
                 await self._pusher.push(body)
             if self._root_lost:
-                await self._wait_for_root()
-            if not self._changes:
-                self._announced.set()
+                await self._root_present()
+                raise RootReplaced
+            if announced is not None:
+                announced.set_result(None)
             await asyncio.sleep(MESSAGE_SPACING_SECONDS)
 
-    def _messages(self, session_id: str, changes: dict[str, bool], watcher: Watcher | None) -> Iterator[bytes]:
+    def _messages(
+        self, session_id: str, changes: dict[str, bool], watcher: Watcher | None
+    ) -> Iterator[bytes]:
         """Bodies that tell how the changed paths look now."""
         events: list[Event] = []
         count = 0
@@ -230,7 +248,11 @@ class Agent:
             if events and (events[-1]["event_type"] == "delete") == is_delete:
                 events[-1]["rows"] += rows  # type: ignore[operator]
             else:
-                kind: Event = {"event_type": "delete" if is_delete else "update", "index": _now_ms(), "rows": rows}
+                kind: Event = {
+                    "event_type": "delete" if is_delete else "update",
+                    "index": _now_ms(),
+                    "rows": rows,
+                }
                 events.append(kind)
             count += len(rows)
             if count >= ROWS_PER_BATCH:
@@ -242,7 +264,7 @@ class Agent:
     def _looks(
         self, changes: dict[str, bool], watcher: Watcher | None
     ) -> Iterator[tuple[bool, list[Row] | list[DeletedRow]]]:
-        """(is it a delete, rows) for each changed path, read now; with its content for a directory that appeared."""
+        """(is it a delete, rows) of each changed path as it is now, with the content of new directories."""
         for path, appeared in changes.items():
             try:
                 row = describe(path, follow=path == self.root)
@@ -258,25 +280,25 @@ class Agent:
             else:
                 yield False, [row]
 
-    async def _wait_for_root(self) -> None:
-        logger.warning("%s was removed or moved away: waiting until it is there again", self.root)
+    async def _root_present(self) -> None:
+        if not await asyncio.to_thread(os.path.isdir, self.root):
+            logger.warning("%s is not there: waiting for it", self.root)
         while not await asyncio.to_thread(os.path.isdir, self.root):
             await asyncio.sleep(ROOT_POLL_SECONDS)
-        raise RootReplaced
 
     # Session
 
     async def _heartbeats(self, session: Session) -> None:
+        identity = await asyncio.to_thread(_identity, self.root)
         while True:
             await asyncio.sleep(session["suggested_heartbeat_interval_seconds"])
             await self._pusher.heartbeat(session["session_id"])
-
-    async def _signal_anomaly(self, session_id: str) -> None:
-        """Makes the server stop answering from a tree known to be wrong; a lost session is as good as told."""
-        try:
-            await self._pusher.push(push_body(session_id, "anomaly", []))
-        except SessionLost:
-            pass
+            if (
+                await asyncio.to_thread(_identity, self.root) != identity
+            ):  # no watch tells that a parent was moved
+                self._root_lost = True
+                self._changes.setdefault(self.root, False)
+                self._changed.set()
 
     async def _wait_until_free(self) -> None:
         """Leaves the datastore to the newer session for as long as there is one: the newest wins."""
@@ -299,6 +321,15 @@ class Agent:
 def printable(text: str) -> str:
     """The text with bytes that are not UTF-8 spelled out, fit for a name or a message."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """What tells one directory from another under the same path."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _now_ms() -> int:

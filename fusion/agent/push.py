@@ -36,7 +36,7 @@ class Event(TypedDict):
 
 
 class SessionLost(Exception):
-    """The server no longer takes anything from this session; `superseded` when a newer one has replaced it."""
+    """The server takes nothing from this session any more; `superseded` when a newer one replaced it."""
 
     def __init__(self, detail: str, *, superseded: bool) -> None:
         super().__init__(detail)
@@ -44,7 +44,7 @@ class SessionLost(Exception):
 
 
 class Refused(Exception):
-    """The server said no, and asking again would not change that (a wrong key, a missing scope, a bad body)."""
+    """The server said no, and asking again would not change that (a wrong key, a bad body ...)."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -60,7 +60,7 @@ class Session(TypedDict):
 
 
 def encode(document: Any) -> bytes:
-    """JSON; names that are not UTF-8 go as surrogate escapes, which orjson refuses and the standard library writes."""
+    """JSON; names that are not UTF-8 go as surrogate escapes, which orjson refuses to write."""
     try:
         return orjson.dumps(document)
     except orjson.JSONEncodeError:
@@ -118,11 +118,15 @@ class Pusher:
 
     async def heartbeat(self, session_id: str) -> None:
         """A sign of life."""
-        await self._in_session("POST", "/ingestor-api/v1/sessions/heartbeat", headers={"session-id": session_id})
+        await self._in_session(
+            "POST", "/ingestor-api/v1/sessions/heartbeat", headers={"session-id": session_id}
+        )
 
     async def end_session(self, session_id: str) -> None:
         """Ends the session; tried once, since it expires by itself otherwise."""
-        await self._client.delete("/ingestor-api/v1/sessions/", headers={"session-id": session_id}, timeout=2.0)
+        await self._client.delete(
+            "/ingestor-api/v1/sessions/", headers={"session-id": session_id}, timeout=2.0
+        )
 
     async def push(self, body: bytes) -> None:
         """Delivers one body made by `push_body`, again and again until the server has it or refuses it."""
@@ -136,7 +140,7 @@ class Pusher:
             raise Refused(response.status_code, detail_of(response))
 
     async def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """One answer below 500; out of reach, overloaded or failing servers are asked again after a growing pause."""
+        """An answer below 500; a server out of reach, overloaded or failing is asked again, ever later."""
         delay = _FIRST_DELAY_SECONDS
         while True:
             pause = delay
@@ -163,7 +167,9 @@ class Pusher:
         self._waiting = trouble is not None
 
 
-def push_body(session_id: str, source_type: SourceType, events: list[Event], *, is_snapshot_end: bool = False) -> bytes:
+def push_body(
+    session_id: str, source_type: SourceType, events: list[Event], *, is_snapshot_end: bool = False
+) -> bytes:
     """The body of one push."""
     return encode(
         {

@@ -1,12 +1,13 @@
 """Reads a directory tree into rows of the wire format.
 
-Every directory entry becomes one row with what `lstat` says of it: a symbolic link is a file node of its own, is never
-followed, and a link that points nowhere is listed like any other entry. So each entry appears once, loops cannot
-happen, and what is shown is what a watcher on the tree can keep true (a link's target may change far away, unseen).
-Sockets, pipes and devices are file nodes too.
+Every directory entry becomes one row with what `lstat` says of it: a symbolic link is a file node of its own,
+is never followed, and a link that points nowhere is listed like any other entry. So each entry appears once,
+loops cannot happen, and what is shown is what a watcher on the tree can keep true (a link's target may change
+far away, unseen). Sockets, pipes and devices are file nodes too.
 """
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from typing import TypedDict
@@ -15,14 +16,12 @@ ROWS_PER_BATCH = 1000
 PATH_CHARACTERS_PER_BATCH = 1 << 20  # keeps a batch of very long paths well under a server's body limit
 
 # What these hold is made up by the kernel while it is read, and has no changes to follow.
-PSEUDO_FILE_SYSTEMS = frozenset(
-    "autofs bdev binder binfmt_misc bpf cgroup cgroup2 configfs cpuset debugfs devpts efivarfs fusectl mqueue"
-    " nsfs pipefs proc pstore rpc_pipefs securityfs selinuxfs sockfs sysfs tracefs".split()
-)
+PSEUDO_FILE_SYSTEMS = frozenset({"proc", "sysfs", "cgroup", "cgroup2", "debugfs", "tracefs"})
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 class Row(TypedDict):
-    """One node: `size` in bytes, times in seconds since the epoch (`created_time` is the inode's change time)."""
+    """One node: `size` in bytes, times in seconds since the epoch (`created_time` is st_ctime)."""
 
     file_path: str
     size: int
@@ -47,27 +46,27 @@ def describe(path: str, *, follow: bool = False) -> Row | None:
 
 
 def pseudo_mounts(mountinfo: str = "/proc/self/mountinfo") -> frozenset[str]:
-    """Mount points of file systems without lasting files (/proc, /sys ...); empty where the system does not tell."""
+    """Mount points of file systems without lasting files; empty where the system does not tell."""
     try:
         with open(mountinfo, "rb") as file:
             lines = file.read().splitlines()
     except OSError:
         return frozenset()
-    found = set()
+    types: dict[str, str] = {}  # a later mount hides an earlier one at the same place
     for line in lines:
         mount, separator, source = line.partition(b" - ")
-        if separator and os.fsdecode(source.split(b" ", 1)[0]) in PSEUDO_FILE_SYSTEMS:
-            point = mount.split(b" ")[4]
-            found.add(os.fsdecode(point.decode("latin-1").encode().decode("unicode_escape").encode("latin-1")))
-    return frozenset(found)
+        if separator:
+            point = _OCTAL.sub(lambda code: bytes([int(code[1], 8)]), mount.split(b" ")[4])
+            types[os.fsdecode(point)] = os.fsdecode(source.split(b" ", 1)[0])
+    return frozenset(point for point, kind in types.items() if kind in PSEUDO_FILE_SYSTEMS)
 
 
 class Scan:
-    """One walk over a tree; iterating yields lists of at most ROWS_PER_BATCH rows, children before their directory.
+    """One walk over a tree: yields lists of at most ROWS_PER_BATCH rows, children before parents.
 
     `enter(path)` is called before a directory is listed: a watch set there misses nothing. The content of the
-    directories in `skip` is left out. What vanishes meanwhile is left out; what cannot be read is counted, and the
-    walk goes on. The attributes may be read from any thread while the walk runs in another.
+    directories in `skip` is left out. What vanishes meanwhile is left out; what cannot be read is counted,
+    and the walk goes on. The attributes may be read from any thread while the walk runs in another.
     """
 
     def __init__(
@@ -79,7 +78,9 @@ class Scan:
     ) -> None:
         self.root = root
         self.nodes = 0  # rows yielded or about to be
-        self.fraction = 0.0  # of the tree, estimated: each directory shares its part equally with its subdirectories
+        self.fraction = (
+            0.0  # of the tree, estimated: each directory shares its part equally with its subdirectories
+        )
         self.unreadable: set[str] = set()  # directories that could not be listed
         self.unreadable_entries = 0  # entries of listed directories that could not be looked at
         self._enter = enter

@@ -1,8 +1,8 @@
 """Changes below a directory, told by the kernel through inotify.
 
-Read from the kernel directly, because two things must not get lost: that its queue overflowed, and names that are not
-UTF-8. A change is only a hint that a path may look different now; whoever gets it looks at the path again. So stale
-or doubled hints do no harm, and their order within one read does not matter.
+Read from the kernel directly, because two things must not get lost: that its queue overflowed, and names that
+are not UTF-8. A change is only a hint that a path may look different now; whoever gets it looks at the path
+again. So stale or doubled hints do no harm, and their order within one read does not matter.
 """
 
 import ctypes
@@ -43,8 +43,8 @@ class WatchUnavailable(Exception):
 class Changes:
     """What one read brought.
 
-    `paths`: path -> True when a directory appeared there, whose content must be scanned too.
-    `overflow`: changes were lost, nothing short of a new scan helps. `root_lost`: the root was deleted or moved.
+    `paths`: path -> True when a directory appeared there, whose content must be scanned too. `overflow`:
+    changes were lost, nothing short of a new scan helps. `root_lost`: the root was deleted or moved.
     """
 
     paths: dict[str, bool] = field(default_factory=dict)
@@ -55,8 +55,8 @@ class Changes:
 class Watcher:
     """Watches directories one by one; `add` every directory before listing it.
 
-    `add` may be called from any thread; `read` belongs to one. `limited` turns True when the system allows no further
-    watch, so that changes below some directories stay unseen.
+    `add` may be called from any thread; `read` belongs to one. `limited` turns True when the system allows no
+    further watch, so that changes below some directories stay unseen.
     """
 
     def __init__(self, root: str) -> None:
@@ -64,7 +64,9 @@ class Watcher:
         self._root = root
         self._root_descriptor = -1
         self._paths: dict[int, str] = {}
-        self._lock = threading.Lock()  # over _paths and _fd, so that a descriptor and its path change together
+        self._lock = (
+            threading.Lock()
+        )  # over _paths and _fd, so that a descriptor and its path change together
         try:
             self._libc = ctypes.CDLL(None, use_errno=True)
             self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -153,7 +155,7 @@ class Watcher:
                 paths.setdefault(directory, False)  # its own time has changed as well
 
     def _forget(self, moved: list[str]) -> None:
-        """Ends the watches at and below directories that were moved away; where they went they are added anew."""
+        """Ends the watches of directories that were moved away; where they went they are added anew."""
         gone = tuple(path for path in moved if not os.path.lexists(path))
         below = tuple(path + os.sep for path in gone)
         with self._lock:

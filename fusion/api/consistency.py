@@ -12,10 +12,14 @@ from fusion.api.requests import read_body
 from fusion.api.responses import json_response
 from fusion.datastore import Datastore
 from fusion.errors import InvalidField
-from fusion.events import parse_object, require_string
-
-# No clock says more; it also keeps infinity and NaN out.
-_FAR_AWAY = 1e15
+from fusion.events import (
+    normalise_path,
+    optional_number,
+    optional_objects,
+    optional_string,
+    parse_object,
+    require_string,
+)
 
 KINDS = ("missing", "stale", "extra")
 
@@ -27,8 +31,9 @@ consistency = Blueprint("consistency", url_prefix="/ingestor-api/v1/consistency"
 async def anomaly(request: Request, datastore: Datastore) -> HTTPResponse:
     document = parse_object(await read_body(request))
     session_id = require_string(document, "session_id")
-    reason = require_string(document, "reason") if document.get("reason") is not None else None
-    signal = datastore.anomaly(session_id, reason, _detected_at(document), _differences(document))
+    reason = optional_string(document, "reason")
+    detected_at = optional_number(document, "detected_at")
+    signal = datastore.anomaly(session_id, reason, detected_at, _differences(document))
     return json_response(await completion(signal))
 
 
@@ -38,27 +43,14 @@ async def status(request: Request, datastore: Datastore) -> HTTPResponse:
     return json_response(datastore.consistency())
 
 
-def _detected_at(document: dict[str, Any]) -> float | None:
-    value = document.get("detected_at")
-    if value is None:
-        return None
-    if not isinstance(value, bool) and isinstance(value, int | float) and abs(value) < _FAR_AWAY:
-        return float(value)
-    raise InvalidField("'detected_at' must be a time in seconds since the epoch", "/detected_at")
-
-
 def _differences(document: dict[str, Any]) -> list[dict[str, Any]]:
-    differences = document.get("differences")
-    if differences is None:
-        return []
-    if not isinstance(differences, list):
-        raise InvalidField("'differences' must be an array", "/differences")
-    for position, difference in enumerate(differences):
-        pointer = f"/differences/{position}"
-        if not isinstance(difference, dict):
-            raise InvalidField("a difference must be an object", pointer)
-        if not isinstance(difference.get("path"), str):
-            raise InvalidField("the 'path' of a difference must be a string", f"{pointer}/path")
+    differences = optional_objects(document, "differences") or []
+    for number, difference in enumerate(differences):
+        pointer = f"/differences/{number}"
+        path = difference.get("path")
+        if not isinstance(path, str):
+            raise InvalidField("path must be a string", f"{pointer}/path")
+        normalise_path(path, f"{pointer}/path")
         if difference.get("kind") not in KINDS:
-            raise InvalidField(f"the 'kind' of a difference must be one of {', '.join(KINDS)}", f"{pointer}/kind")
+            raise InvalidField(f"kind must be one of {', '.join(KINDS)}", f"{pointer}/kind")
     return differences

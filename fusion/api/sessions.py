@@ -9,8 +9,7 @@ from fusion.api.offload import completion
 from fusion.api.requests import read_body, session_header
 from fusion.api.responses import json_response
 from fusion.datastore import Datastore
-from fusion.errors import InvalidField
-from fusion.events import parse_object, require_string
+from fusion.events import optional_object, parse_object, require_string
 
 sessions = Blueprint("sessions", url_prefix="/ingestor-api/v1/sessions")
 
@@ -20,9 +19,7 @@ sessions = Blueprint("sessions", url_prefix="/ingestor-api/v1/sessions")
 async def open_session(request: Request, datastore: Datastore) -> HTTPResponse:
     document = parse_object(await read_body(request))
     task_id = require_string(document, "task_id")
-    client_info = document.get("client_info")
-    if client_info is not None and not isinstance(client_info, dict):
-        raise InvalidField("'client_info' must be an object", "/client_info")
+    client_info = optional_object(document, "client_info")
     grant = await completion(datastore.open_session(task_id, client_info, request.ip))
     return json_response(
         {
