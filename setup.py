@@ -49,6 +49,7 @@ setup(
             )
         ],
         compiler_directives=directives,
+        build_dir="build/cython-debug" if DEBUG else "build/cython",
         annotate=switch("FUSION_ANNOTATE"),
     )
 )

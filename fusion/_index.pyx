@@ -6,6 +6,7 @@ lock and call them. Waiting for the lock while holding the GIL would deadlock wi
 only ever tried with the GIL held, and waited for without it.
 """
 
+import operator
 import os
 import time
 from collections import namedtuple
@@ -217,6 +218,7 @@ cdef size_t COLUMN_ROWS = 4096  # rows of a columnar upsert applied under one lo
 
 @cython.final
 @cython.freelist(64)
+@cython.auto_pickle(False)
 cdef class Node:
     """One file or directory: name, path, is_dir, size (bytes), modified_time, created_time (seconds since the epoch).
 
@@ -480,7 +482,7 @@ cdef class PathIndex:
         self.ready = False
         if seed is None:
             seed = int.from_bytes(os.urandom(8), "little")
-        cdef uint64_t seed_bits = seed
+        cdef uint64_t seed_bits = operator.index(seed)
         cdef uint64_t mask = _hash_mask
         if not index_init(&self.index, seed_bits, mask):
             raise MemoryError("address space for the index could not be reserved")
@@ -540,7 +542,10 @@ cdef class PathIndex:
     @property
     def snapshot_open(self):
         """Whether a snapshot window is open."""
-        return bool(self.index.window)
+        self.lock_shared()
+        cdef bint window = self.index.window
+        self.unlock()
+        return bool(window)
 
     def upsert(self, paths, sizes, modified_times, created_times, is_dir):
         """Insert or update many nodes at once, as a message would; returns Applied.
@@ -706,7 +711,10 @@ cdef class PathIndex:
 
     def __len__(self):
         """Number of nodes, files and directories; the root counts, so an empty index has length 1."""
-        return self.index.live_nodes
+        self.lock_shared()
+        cdef uint32_t nodes = self.index.live_nodes
+        self.unlock()
+        return nodes
 
     def stats(self, path="/"):
         """Stats of the subtree at `path`, in constant time. Raises KeyError for an unknown path."""
@@ -758,7 +766,10 @@ cdef class PathIndex:
     @property
     def revision(self):
         """Counts the changes to the tree: grows with each batch that has rows."""
-        return self.index.revision
+        self.lock_shared()
+        cdef uint64_t revision = self.index.revision
+        self.unlock()
+        return revision
 
     # ---- trees ----
 
@@ -796,7 +807,7 @@ cdef class PathIndex:
 
         The index is locked for one piece at a time; when it changes before the last one, the next piece raises RuntimeError.
         """
-        return TreeChunks(self, path, bool(recursive), checked_depth(max_depth), bool(only_path))
+        return _TreeChunks(self, path, bool(recursive), checked_depth(max_depth), bool(only_path))
 
     # ---- search ----
 
@@ -806,9 +817,9 @@ cdef class PathIndex:
         cdef bytes program = program_of.program
         cdef const char *words = PyBytes_AS_STRING(program)
         cdef size_t n_words = <size_t>PyBytes_GET_SIZE(program)
-        if limit is not None and limit < 0:
+        if limit is not None and operator.index(limit) < 0:
             raise ValueError(f"limit: a number from 0 on is needed, not {limit}")
-        cdef uint64_t most = <uint64_t>-1 if limit is None else limit
+        cdef uint64_t most = <uint64_t>-1 if limit is None else min(operator.index(limit), NIL)
         cdef uint64_t found = 0
         cdef search_state state
         cdef uint32_t id
@@ -899,11 +910,11 @@ cdef class PathIndex:
         import numpy as np
 
         return {
-            "size": np.asarray(Column(self, offsetof_size(), b"q", 8)),
-            "modified_time": np.asarray(Column(self, offsetof_mtime(), b"d", 8)),
-            "created_time": np.asarray(Column(self, offsetof_ctime(), b"d", 8)),
-            "parent": np.asarray(Column(self, 0, b"I", 4)),
-            "flags": np.asarray(Column(self, offsetof_flags(), b"H", 2)),
+            "size": np.asarray(_Column(self, offsetof_size(), b"q", 8)),
+            "modified_time": np.asarray(_Column(self, offsetof_mtime(), b"d", 8)),
+            "created_time": np.asarray(_Column(self, offsetof_ctime(), b"d", 8)),
+            "parent": np.asarray(_Column(self, 0, b"I", 4)),
+            "flags": np.asarray(_Column(self, offsetof_flags(), b"H", 2)),
         }
 
     def memory(self):
@@ -976,7 +987,7 @@ cdef bytes take_text(text *out, bint written):
 
 
 @cython.final
-cdef class Column:
+cdef class _Column:
     """One field of all node records, exported as a strided buffer."""
 
     cdef PathIndex owner
@@ -1018,7 +1029,7 @@ cdef class Column:
 
 
 @cython.final
-cdef class ChunkBuffer:
+cdef class _ChunkBuffer:
     """Memory that tree pieces are written into; views on it keep it."""
 
     cdef text out
@@ -1039,11 +1050,11 @@ cdef class ChunkBuffer:
 
 
 @cython.final
-cdef class TreeChunks:
+cdef class _TreeChunks:
     """Iterator of tree_chunks()."""
 
     cdef PathIndex owner
-    cdef ChunkBuffer buffer
+    cdef _ChunkBuffer buffer
     cdef tree_cursor cursor
     cdef uint64_t revision
     cdef bint opened
@@ -1053,7 +1064,7 @@ cdef class TreeChunks:
         cdef uint32_t id
         self.opened = False
         self.owner = owner
-        self.buffer = ChunkBuffer(CHUNK_BYTES)
+        self.buffer = _ChunkBuffer(CHUNK_BYTES)
         holder = encoded_path(path)
         if not open_path(holder, &arg):
             raise KeyError(path)
@@ -1099,7 +1110,7 @@ cdef class TreeChunks:
                 raise MemoryError
             if out.len:
                 return memoryview(self.buffer)[:out.len]
-            self.buffer = ChunkBuffer(self.cursor.wanted)  # one node is larger than the buffer
+            self.buffer = _ChunkBuffer(self.cursor.wanted)  # one node is larger than the buffer
 
 
 # ---- doors for tests ----
@@ -1125,3 +1136,26 @@ def _int64_read(bytes token not None):
     cdef const char *start = PyBytes_AS_STRING(token)
     cdef const char *end = start + PyBytes_GET_SIZE(token)
     return value if int64_read(start, end, &value) == end else None
+
+
+def _search_blob(bytes blob not None, bytes sync, pattern, int level=0):
+    """Owners of the records of a name blob that match, found by one scanner (a search_level)."""
+    cdef bytes program = compile_pattern(pattern).program
+    cdef const char *base = PyBytes_AS_STRING(blob)
+    cdef size_t used = <size_t>PyBytes_GET_SIZE(blob)
+    cdef const uint32_t *points = NULL
+    cdef search_state state
+    cdef uint32_t owner
+    if sync is not None:
+        points = <const uint32_t *>PyBytes_AS_STRING(sync)
+    owners = []
+    try:
+        if search_init(&state, PyBytes_AS_STRING(program), <size_t>PyBytes_GET_SIZE(program), <search_level>level) != SEARCH_OK:
+            raise MemoryError
+        while True:
+            owner = search_next(&state, base, used, points)
+            if owner == SEARCH_END:
+                return owners
+            owners.append(owner)
+    finally:
+        search_free(&state)

@@ -1,9 +1,9 @@
 """Search patterns: what a pattern means, as a program for the engine's name search.
 
-A pattern without ``*``, ``?`` and ``[`` is a substring of the name. With one of them it is a glob over the whole
-name, as the standard library's fnmatch reads it: ``*`` any number of characters, ``?`` one, ``[seq]`` one of a
-set with ranges, ``[!seq]`` one outside of it; a ``[`` that nothing closes stands for itself, a range whose
-ends are the wrong way round holds nothing, and there is no escape character (``[*]`` is a literal star).
+A pattern without ``*``, ``?`` and ``[`` is a substring of the name. With one of them it is a glob over the
+whole name, as the standard library's fnmatch reads it: ``*`` any number of characters, ``?`` one, ``[seq]``
+one of a set with ranges, ``[!seq]`` one outside of it; a ``[`` that nothing closes stands for itself, a range
+with its ends the wrong way round holds nothing, and there is no escape character (``[*]`` is a literal star).
 
 Upper and lower case are alike everywhere, by Unicode's simple case folding (one character to one: Ä is ä, the
 Kelvin sign is k, ß is not ss). A set takes a character when it names it in any of its cases. A character is a
@@ -18,7 +18,7 @@ from fusion.errors import InvalidField
 
 POINTER = "/pattern"
 
-# The words of a program beside code points; see fusion/_core/search.h.
+# The words of a program beside code points; see fusion/_core/glob.h.
 STAR = 0x80000000
 ANY = 0x80000001
 CLASS = 0x80000002  # then the number of ranges, then first and last of each
@@ -30,7 +30,7 @@ class Pattern:
     """A pattern that can be searched for.
 
     text: the pattern, undecodable bytes as surrogate escapes.
-    program: little endian 32-bit words for search_init of the engine; case is folded there, with the table
+    program: little endian 32-bit words for search_init of the engine; case is folded there, by the table
         that the names are folded with.
     """
 
@@ -41,8 +41,11 @@ class Pattern:
 def compile_pattern(pattern: str | bytes) -> Pattern:
     """The Pattern of a substring or glob; bytes are taken as UTF-8 with undecodable bytes among them.
 
-    Raises InvalidField (a ValueError) for an empty pattern and for a surrogate that escapes no byte.
+    Raises InvalidField (a ValueError) for an empty pattern and for a surrogate that escapes no byte, TypeError
+    for anything else.
     """
+    if not isinstance(pattern, str | bytes):
+        raise TypeError(f"a pattern is str or bytes, not {type(pattern).__name__}")
     try:
         # Surrogate escapes that together spell a UTF-8 character are that character, as in names.
         encoded = pattern.encode("utf-8", "surrogateescape") if isinstance(pattern, str) else pattern

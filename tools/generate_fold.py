@@ -7,8 +7,8 @@ The interpreter knows full folding (str.casefold), which may yield several code 
 
 - where the full folding is one code point, it is the simple folding too;
 - where it is several, code points with the same full folding fold together, to the smallest of them that is
-  lower case: U+1E9E to U+00DF (full folding "ss"), U+1FD3 to U+0390. Nothing else has that full folding, so
-  the rest fold to themselves (U+0130 has no simple folding).
+  lower case: U+1E9E to U+00DF (full folding "ss"), U+1FD3 to U+0390. Alone in its class a code point folds to
+  itself, like U+0130. (CaseFolding.txt folds U+FB05 to U+FB06, here it is the other way: one class as well.)
 
 Foldings of assigned code points never change (Unicode's stability policy), so the table only grows.
 """
@@ -74,7 +74,8 @@ def render(folding: dict[int, int]) -> str:
     for target, _ in pairs:
         class_sizes[target] += 1
 
-    return f"""/* Simple case folding of Unicode {unicodedata.unidata_version}. Written by tools/generate_fold.py. */
+    version = unicodedata.unidata_version
+    return f"""/* Simple case folding of Unicode {version}. Written by tools/generate_fold.py. */
 #ifndef FUSION_FOLD_H
 #define FUSION_FOLD_H
 

@@ -94,7 +94,7 @@ static inline uint32_t node_following(const fusion_index *ix, uint32_t id, uint3
     return node_after(ix, id, top);
 }
 
-/* Whether a message of this window wrote this node, or one below it, with an mtime no earlier than the snapshot row's. */
+/* Whether a message of this window wrote this node, or (below) one below it, with an mtime no earlier than the snapshot row's. */
 static inline bool message_wins(const fusion_index *ix, uint32_t top, double row_mtime, bool below)
 {
     double mtime;
@@ -263,13 +263,11 @@ static inline apply_status row_upsert(fusion_index *ix, const fusion_row *row, b
             }
             index_owe(ix, dir, !row->is_dir, row->is_dir, row->is_dir ? 0 : row->size);
             fresh = true;
-        } else if (snapshot) {
-            bool to_file = !row->is_dir && node_is_dir(&ix->nodes[id]);
-            if (message_wins(ix, id, row->mtime, to_file)) {
-                r->ignored++;
-                return APPLY_OK;
-            }
         }
+    }
+    if (snapshot && !fresh && message_wins(ix, id, row->mtime, !row->is_dir && node_is_dir(&ix->nodes[id]))) {
+        r->ignored++;
+        return APPLY_OK;
     }
     if (row->is_dir != node_is_dir(&ix->nodes[id])) {
         if (!row->is_dir)

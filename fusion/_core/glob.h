@@ -19,13 +19,13 @@
 #define GLOB_CLASS 0x80000002u         /* then n, then n ranges as two words each: first, last */
 #define GLOB_NEGATED_CLASS 0x80000003u /* the same; a code point outside of them */
 
-/* A class in glob.items: operation, n, 4 words of ASCII bitmap, ranges. */
+/* A class in glob_program.items: operation, n, 4 words of ASCII bitmap, ranges. */
 #define GLOB_CLASS_WORDS 6
 
 typedef struct {
     uint32_t *items; /* the program, literals folded, classes with their bitmap */
     size_t n;        /* words */
-} glob;
+} glob_program;
 
 enum { GLOB_OK = 0, GLOB_BAD_PROGRAM = 1, GLOB_NO_MEMORY = 2 };
 
@@ -176,7 +176,7 @@ static inline int64_t glob_check(const char *program, size_t n)
 }
 
 /* GLOB_OK, GLOB_BAD_PROGRAM or GLOB_NO_MEMORY. Call glob_free in every case. */
-static inline int glob_init(glob *g, const char *program, size_t n)
+static inline int glob_init(glob_program *g, const char *program, size_t n)
 {
     g->items = NULL;
     g->n = 0;
@@ -209,14 +209,14 @@ static inline int glob_init(glob *g, const char *program, size_t n)
     return GLOB_OK;
 }
 
-static inline void glob_free(glob *g)
+static inline void glob_free(glob_program *g)
 {
     free(g->items);
     g->items = NULL;
 }
 
 /* One point of return is enough, the last star: what precedes it may as well match as early as it can. */
-static inline __attribute__((always_inline)) bool glob_match(const glob *g, const uint8_t *p,
+static inline __attribute__((always_inline)) bool glob_match(const glob_program *g, const uint8_t *p,
                                                              const uint8_t *end, const bool ascii)
 {
     const uint32_t *item = g->items, *last = item + g->n;
@@ -251,7 +251,7 @@ static inline __attribute__((always_inline)) bool glob_match(const glob *g, cons
     }
 }
 
-static inline bool glob_matches(const glob *g, const char *name, size_t len)
+static inline bool glob_matches(const glob_program *g, const char *name, size_t len)
 {
     const uint8_t *p = (const uint8_t *)name;
     if (glob_is_ascii(p, len))

@@ -40,7 +40,7 @@ static inline const char *scan_no_memory(fusion_scanner *s)
 
 static inline const char *scan_space(const char *p)
 {
-    while (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')
+    while ((unsigned char)*p <= ' ' && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
         p++;
     return p;
 }
@@ -279,10 +279,24 @@ static inline const char *scan_size(const char *p, const char *end, int64_t *siz
 
 static inline const char *scan_time(const char *p, const char *end, double *seconds)
 {
+    const char *after;
     *seconds = 0.0;
     if (SCAN_AT(p, end, "null"))
         return p + 4;
-    const char *after = double_read(p, end, seconds);
+    /* Ten digits and a point, the years 2001 to 2286: with the place of the point known by the shape alone, what
+     * follows is read while the digits before it are still being understood. Up to 19 digits are exact. */
+    if (end - p > 16 && p[10] == '.' && *p != '0') {
+        const char *const fraction = p + 11;
+        uint64_t digits = 0;
+        if (digits_read(p, p + 10, &digits) == p + 10) {
+            after = digits_read(fraction, end, &digits);
+            if (after > fraction && after - fraction < 10 && *after != 'e' && *after != 'E') {
+                *seconds = double_from_bits(double_bits_nearest(digits, fraction - after));
+                return after;
+            }
+        }
+    }
+    after = double_read(p, end, seconds);
     if (after == p + 2 && *p == '-' && p[1] == '0') /* the integer -0 is 0, unlike -0.0 */
         *seconds = 0.0;
     return after;
@@ -332,10 +346,6 @@ static inline const char *scan_key(const char *p, const char *end)
     return p < end && *p == '"' ? p : NULL;
 }
 
-/* Whether the key from p (its opening quote) to its closing quote is the literal. */
-#define SCAN_KEY_IS(p, quote, literal) \
-    ((size_t)((quote) - (p)) == sizeof(literal) && memcmp((p) + 1, literal, sizeof(literal) - 1) == 0)
-
 /* After a member or an element: the next one, with *more set, or the position after the closing character. */
 static inline const char *scan_next(const char *p, char close, bool *more)
 {
@@ -345,6 +355,28 @@ static inline const char *scan_next(const char *p, char close, bool *more)
         return scan_space(p + 1);
     return *p == close ? p + 1 : NULL;
 }
+
+/* The members of an object, within a loop around tests of all known keys: when p is at the key, the expression
+ * reads its value, p moves on to the next key and the loop ends after the last member. In the usual order of
+ * keys one turn of the loop reads them all without a test in vain. */
+#define SCAN_MEMBER(key, scan_value) \
+    if (SCAN_AT(p, end, "\"" key "\"")) { \
+        p = scan_colon(p + sizeof(key) + 1); \
+        SCAN_MEMBER_VALUE(scan_value) \
+    }
+
+#define SCAN_OTHER_MEMBER(depth) \
+    { \
+        p = scan_key(p, end); \
+        p = p ? scan_colon(p + 1) : NULL; \
+        SCAN_MEMBER_VALUE(scan_skip_value(p, end, depth)) \
+    }
+
+#define SCAN_MEMBER_VALUE(scan_value) \
+    if (!p || !(p = (scan_value)) || !(p = scan_next(p, '}', &more))) \
+        return NULL; \
+    if (!more) \
+        break;
 
 static inline const char *scan_row(fusion_scanner *s, const char *p)
 {
@@ -360,33 +392,18 @@ static inline const char *scan_row(fusion_scanner *s, const char *p)
         return scan_no_memory(s);
     row->event = (uint32_t)(s->out->n_events - 1);
 
-    for (p = scan_space(p + 1); more;) {
-        const char *key = p, *quote = scan_key(p, end);
-        if (!quote || !(p = scan_colon(quote + 1)))
-            return NULL;
-        if (SCAN_KEY_IS(key, quote, "file_path")) {
-            seen |= FILE_PATH;
-            p = scan_path(s, p, row);
-        } else if (SCAN_KEY_IS(key, quote, "size")) {
-            p = scan_size(p, end, &row->size);
-        } else if (SCAN_KEY_IS(key, quote, "modified_time")) {
-            p = scan_time(p, end, &row->mtime);
-        } else if (SCAN_KEY_IS(key, quote, "created_time")) {
-            p = scan_time(p, end, &row->ctime);
-        } else if (SCAN_KEY_IS(key, quote, "is_dir")) {
-            seen |= IS_DIR;
-            p = scan_bool(p, end, &row->is_dir);
-        } else if (SCAN_KEY_IS(key, quote, "path")) {
-            seen |= PATH;
-            p = scan_path(s, p, row);
-        } else if (SCAN_KEY_IS(key, quote, "is_directory")) {
-            seen |= IS_DIRECTORY;
-            p = scan_bool(p, end, &row->is_dir);
-        } else {
-            p = scan_skip_value(p, end, 6);
-        }
-        if (!p || !(p = scan_next(p, '}', &more)))
-            return NULL;
+    p = scan_space(p + 1);
+    for (;;) {
+        const char *const first = p;
+        SCAN_MEMBER("file_path", (seen |= FILE_PATH, scan_path(s, p, row)))
+        SCAN_MEMBER("path", (seen |= PATH, scan_path(s, p, row)))
+        SCAN_MEMBER("size", scan_size(p, end, &row->size))
+        SCAN_MEMBER("modified_time", scan_time(p, end, &row->mtime))
+        SCAN_MEMBER("created_time", scan_time(p, end, &row->ctime))
+        SCAN_MEMBER("is_dir", (seen |= IS_DIR, scan_bool(p, end, &row->is_dir)))
+        SCAN_MEMBER("is_directory", (seen |= IS_DIRECTORY, scan_bool(p, end, &row->is_dir)))
+        if (p == first)
+            SCAN_OTHER_MEMBER(6)
     }
 
     /* One path; of two names for the same thing one counts, which is left to events.py. */
@@ -397,9 +414,12 @@ static inline const char *scan_row(fusion_scanner *s, const char *p)
     return p < end ? p : NULL;
 }
 
-static inline const char *scan_rows(fusion_scanner *s, const char *p)
+/* The rows of an event, of which the first is to be row number first_row: of two arrays the last counts. */
+static inline const char *scan_rows(fusion_scanner *s, const char *p, size_t first_row)
 {
     bool more = true;
+    s->out->n_rows = first_row;
+    s->root_as_file = false;
     if (*p != '[')
         return NULL;
     p = scan_space(p + 1);
@@ -438,23 +458,13 @@ static inline const char *scan_event(fusion_scanner *s, const char *p)
     p = scan_space(p + 1);
     if (*p == '}')
         return p + 1 < end ? p + 1 : NULL;
-    while (more) {
-        const char *key = p, *quote = scan_key(p, end);
-        if (!quote || !(p = scan_colon(quote + 1)))
-            return NULL;
-        if (SCAN_KEY_IS(key, quote, "event_type")) {
-            p = scan_event_type(p, end, &event->is_delete);
-        } else if (SCAN_KEY_IS(key, quote, "index")) {
-            p = int64_read(p, end, &event->index);
-        } else if (SCAN_KEY_IS(key, quote, "rows")) {
-            b->n_rows = first_row; /* of two the last counts */
-            s->root_as_file = false;
-            p = scan_rows(s, p);
-        } else {
-            p = scan_skip_value(p, end, 4);
-        }
-        if (!p || !(p = scan_next(p, '}', &more)))
-            return NULL;
+    for (;;) {
+        const char *const first = p;
+        SCAN_MEMBER("event_type", scan_event_type(p, end, &event->is_delete))
+        SCAN_MEMBER("index", int64_read(p, end, &event->index))
+        SCAN_MEMBER("rows", scan_rows(s, p, first_row))
+        if (p == first)
+            SCAN_OTHER_MEMBER(4)
     }
 
     if (event->is_delete) {
@@ -470,9 +480,11 @@ static inline const char *scan_event(fusion_scanner *s, const char *p)
     return p < end ? p : NULL;
 }
 
+/* All events; of two arrays the last counts. */
 static inline const char *scan_events(fusion_scanner *s, const char *p)
 {
     bool more = true;
+    s->out->n_events = s->out->n_rows = 0;
     if (*p != '[')
         return NULL;
     p = scan_space(p + 1);
@@ -519,27 +531,15 @@ static inline const char *scan_document(fusion_scanner *s, const char *p)
 
     if (*p != '{')
         return NULL;
-    for (p = scan_space(p + 1); more;) {
-        const char *key = p, *quote = scan_key(p, end);
-        if (!quote || !(p = scan_colon(quote + 1)))
-            return NULL;
-        if (SCAN_KEY_IS(key, quote, "session_id")) {
-            seen |= SESSION_ID;
-            p = scan_session_id(p, end, b);
-        } else if (SCAN_KEY_IS(key, quote, "source_type")) {
-            seen |= SOURCE_TYPE;
-            p = scan_source_type(p, end, &b->source);
-        } else if (SCAN_KEY_IS(key, quote, "is_snapshot_end")) {
-            p = scan_bool(p, end, &b->is_snapshot_end);
-        } else if (SCAN_KEY_IS(key, quote, "events")) {
-            seen |= EVENTS;
-            b->n_events = b->n_rows = 0; /* of two the last counts */
-            p = scan_events(s, p);
-        } else {
-            p = scan_skip_value(p, end, 2);
-        }
-        if (!p || !(p = scan_next(p, '}', &more)))
-            return NULL;
+    p = scan_space(p + 1);
+    for (;;) {
+        const char *const first = p;
+        SCAN_MEMBER("session_id", (seen |= SESSION_ID, scan_session_id(p, end, b)))
+        SCAN_MEMBER("events", (seen |= EVENTS, scan_events(s, p)))
+        SCAN_MEMBER("source_type", (seen |= SOURCE_TYPE, scan_source_type(p, end, &b->source)))
+        SCAN_MEMBER("is_snapshot_end", scan_bool(p, end, &b->is_snapshot_end))
+        if (p == first)
+            SCAN_OTHER_MEMBER(2)
     }
     return seen == (SESSION_ID | SOURCE_TYPE | EVENTS) && p == end ? p : NULL;
 }

@@ -73,7 +73,7 @@ typedef struct {
 } search_run;
 
 typedef struct {
-    glob glob;
+    glob_program glob;
     search_run run;
     bool whole;    /* a name matches if and only if the run's bytes fit, at ... */
     bool at_start; /* ... its start, */
@@ -275,8 +275,8 @@ static inline bool search_escape_at(const search_run *run, const uint8_t *p)
 }
 
 /* A scanner looks at blocks of its own width from `at` on, while all it reads lies before `len`, and stops at
- * the first block with a hit: a position where both probes fit or an escape stands. It returns the block's
- * position with the hits in *hits (bit i: position + i), or with *hits 0 the first position it did not see. */
+ * the first block with a hit: a position where both probes fit or an escape stands. It returns that block's
+ * position with the hits in *hits (bit i: position + i), or, without hits, the first position not seen. */
 
 #define SEARCH_INLINE inline __attribute__((always_inline))
 #define SEARCH_ONES 0x0101010101010101u

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from typing import NoReturn
 
 from .push import DeletedRow, Event, Pusher, Session, SessionLost, push_body
 from .scan import ROWS_PER_BATCH, Row, Scan, describe, pseudo_mounts
@@ -59,6 +60,7 @@ class Agent:
         self.task_id = printable(f"{socket.gethostname()}:{self.root}")
         self.phase = Phase.CONNECTING
         self.scan: Scan | None = None  # the newest snapshot's
+        self.scan_started = 0.0  # of time.monotonic()
         self.pushed = 0  # rows of that snapshot the server has
         self._pusher = pusher
         self._on_phase = on_phase
@@ -76,7 +78,7 @@ class Agent:
         self._touched: set[str] | None = None  # what changed since the running snapshot began
         self._unreadable: set[str] = set()  # directories worth another try when their permissions change
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Runs until cancelled; raises Refused when the server will not have this agent at all."""
         while True:
             self._enter(Phase.CONNECTING)
@@ -160,6 +162,7 @@ class Agent:
     async def _snapshot(self, session_id: str, watcher: Watcher | None) -> None:
         """Pushes every row, several batches at a time, then the end."""
         self._touched = set()
+        self.scan_started = time.monotonic()
         self.pushed = 0
         self.scan = scan = self._scan(self.root, watcher)
         batches = iter(scan)

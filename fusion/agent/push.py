@@ -69,8 +69,7 @@ def encode(document: Any) -> bytes:
 
 def is_loopback(url: str) -> bool:
     """Whether the URL names this machine, so that no proxy from the environment is in its way."""
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def detail_of(response: httpx.Response) -> str:
@@ -86,7 +85,7 @@ class Pusher:
 
     def __init__(self, url: str, api_key: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.url = url
-        self._waiting = False  # the server was out of reach at the last try
+        self.out_of_reach = False  # the last try of some request failed and will be repeated
         self._client = httpx.AsyncClient(
             base_url=url,
             headers={"X-API-Key": api_key, "Content-Type": "application/json"},
@@ -160,11 +159,11 @@ class Pusher:
             delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
 
     def _report(self, trouble: str | None) -> None:
-        if trouble is not None and not self._waiting:
+        if trouble is not None and not self.out_of_reach:
             logger.warning(trouble)
-        elif trouble is None and self._waiting:
+        elif trouble is None and self.out_of_reach:
             logger.warning("%s answers again", self.url)
-        self._waiting = trouble is not None
+        self.out_of_reach = trouble is not None
 
 
 def push_body(

@@ -1,4 +1,4 @@
-"""The front door: the one package that imports Sanic. It holds no state of the view, only a ``Datastore`` per name."""
+"""The front door, and the one package that imports Sanic. All state is in the datastores."""
 
 from fusion.api.app import create_app
 from fusion.api.server import serve

@@ -19,8 +19,8 @@ from fusion.api.renderings import Renderings
 from fusion.api.requests import ApiRequest
 from fusion.api.sessions import sessions
 from fusion.api.views import views
+from fusion.clock import ServingClock
 from fusion.datastore import Datastore
-from fusion.sessions import ServingClock
 from fusion.settings import Settings
 
 TICK_SECONDS = 0.05
@@ -44,10 +44,11 @@ class Context:
         }
         self.workers = Workers()
         self.renderings = Renderings()
+        self.pulse: asyncio.Task[None]
 
 
 def create_app(settings: Settings) -> Sanic[Config, Context]:
-    """An app of its own name, so that a process may hold several. It serves one process: the index is in there."""
+    """An app with a name of its own, so that a process may hold several; it must run in one process."""
     context = Context(settings)
     app = Sanic(
         f"fusion-{uuid4().hex}",
@@ -80,12 +81,12 @@ def create_app(settings: Settings) -> Sanic[Config, Context]:
 async def start(app: Sanic[Config, Context]) -> None:
     for datastore in app.ctx.datastores.values():
         datastore.start()
-    app.add_task(tick(app.ctx.clock), name="clock")
+    app.ctx.pulse = asyncio.create_task(tick(app.ctx.clock))
 
 
 async def stop(app: Sanic[Config, Context]) -> None:
     """Everything acknowledged is applied by now; what is still queued is drained."""
-    await app.cancel_task("clock", raise_exception=False)
+    app.ctx.pulse.cancel()
     app.ctx.workers.close()
     for datastore in app.ctx.datastores.values():
         await asyncio.to_thread(datastore.close)

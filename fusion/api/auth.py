@@ -28,7 +28,7 @@ class KeyRing:
         ]
 
     def authorise(self, presented: str | None, scope: str) -> Grant:
-        """The grant behind a key. Raises ``Unauthorized`` for a missing or unknown one, ``Forbidden`` without the scope."""
+        """The grant behind a key. Raises Unauthorized without a known one, Forbidden without the scope."""
         grant = self._find(presented) if presented else None
         if grant is None:
             raise Unauthorized()

@@ -1,4 +1,4 @@
-"""The circuit breaker: an agent that lost track of its source says so, and the views close until it has caught up."""
+"""The circuit breaker: an agent that lost track of its source closes the views until it has caught up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every error leaves as the contract's JSON: ours by their class, Sanic's by their status, the rest as a 500."""
+"""Every error leaves as JSON: ours by their class, Sanic's by their status, the rest as a 500."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class HeaderTooLarge(FusionError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"the request line and headers are larger than {limit} bytes; send fewer or shorter ones", limit=limit
+            f"the request line and headers are larger than {limit} bytes; shorten them",
+            limit=limit,
         )
 
 

@@ -13,7 +13,9 @@ from fusion.datastore import Datastore
 Handler = Callable[[Request, Datastore], Awaitable[HTTPResponse | None]]
 
 
-def guard(scope: str, *, takes_body: bool = False) -> Callable[[Handler], Callable[..., Awaitable[HTTPResponse | None]]]:
+def guard(
+    scope: str, *, takes_body: bool = False
+) -> Callable[[Handler], Callable[..., Awaitable[HTTPResponse | None]]]:
     """Check the key before any of the body is read, then call the handler with the key's own datastore.
 
     A body that the handler does not take is read and dropped, so that the connection can be used again.

@@ -33,7 +33,9 @@ def _array(items: Schema, description: str = "") -> Schema:
     return {"type": "array", "items": items, "description": description}
 
 
-def _object(properties: dict[str, Schema], *, required: tuple[str, ...] = (), description: str = "") -> Schema:
+def _object(
+    properties: dict[str, Schema], *, required: tuple[str, ...] = (), description: str = ""
+) -> Schema:
     schema: Schema = {"type": "object", "properties": properties}
     if required:
         schema["required"] = list(required)
@@ -119,7 +121,9 @@ _ROW = _object(
 )
 _EVENT = _object(
     {
-        "event_type": _string("insert and update are the same.", enum=["insert", "update", "delete"], default="update"),
+        "event_type": _string(
+            "insert and update are the same.", enum=["insert", "update", "delete"], default="update"
+        ),
         "index": _integer("Milliseconds since the epoch when it is a time.", default=-1),
         "rows": _array(_ROW),
         "fields": _array(_string(), "Not looked at."),
@@ -194,7 +198,11 @@ _PATHS: dict[str, dict[str, Any]] = {
             answer=_json(
                 "The sessions of the key's datastore.",
                 _object(
-                    {"datastore_id": _string(), "active_sessions": _array(_ACTIVE_SESSION), "count": _integer()}
+                    {
+                        "datastore_id": _string(),
+                        "active_sessions": _array(_ACTIVE_SESSION),
+                        "count": _integer(),
+                    }
                 ),
             ),
         ),
@@ -292,8 +300,12 @@ _PATHS: dict[str, dict[str, Any]] = {
             scope="read",
             parameters=(
                 _parameter("path", _string("Where to start.", default="/")),
-                _parameter("recursive", _boolean("False: `children` is a list of the direct children.", default=True)),
-                _parameter("max_depth", _integer("Levels below `path`; wins over recursive=false.", minimum=0)),
+                _parameter(
+                    "recursive", _boolean("False: `children` is a list of the direct children.", default=True)
+                ),
+                _parameter(
+                    "max_depth", _integer("Levels below `path`; wins over recursive=false.", minimum=0)
+                ),
                 _parameter("only_path", _boolean("Leave out size and times.", default=False)),
             ),
             answer=_json("The node at `path` with its children.", _NODE),
@@ -307,7 +319,9 @@ _PATHS: dict[str, dict[str, Any]] = {
             parameters=(
                 _parameter(
                     "pattern",
-                    _string("Part of a name, or with `*`, `?` or `[` a glob over all of it; case is ignored."),
+                    _string(
+                        "Part of a name, or with `*`, `?` or `[` a glob over all of it; case is ignored."
+                    ),
                     required=True,
                 ),
             ),

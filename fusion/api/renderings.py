@@ -33,7 +33,7 @@ class Renderings:
         self._alive: WeakValueDictionary[Hashable, Rendering] = WeakValueDictionary()
 
     def share(self, key: Hashable, render: Callable[[], asyncio.Future[bytes]]) -> Rendering:
-        """The rendering of ``key``, started with ``render`` when there is none. Keep it while the bytes are in use."""
+        """The rendering of ``key``, started by ``render`` when there is none. Keep it beside its bytes."""
         rendering = self._alive.get(key)
         if rendering is None:
             rendering = self._alive[key] = Rendering(render())

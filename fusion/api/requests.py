@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from sanic import Request
@@ -31,7 +32,7 @@ class ApiRequest(Request):
 
 
 class Query:
-    """The query parameters as raw bytes: paths may hold names that are not UTF-8. A repeated one counts last."""
+    """The query parameters as raw bytes: names need not be UTF-8. Of a repeated one the last counts."""
 
     def __init__(self, text: str) -> None:
         self._values: dict[str, bytes] = {}
@@ -85,7 +86,8 @@ async def read_body(request: Request) -> bytes:
     grows over it. What is left unread is drained after the answer, so that the client can read that.
     """
     limit: int = request.app.ctx.max_body_bytes
-    stream = request.stream
+    # Sanic types it as the base of its HTTP versions, which cannot be read.
+    stream: Any = request.stream
     if stream is None or not stream.request_body:
         return b""
     # Checked by Sanic to be an integer.

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import uvloop
 from sanic import Sanic
+from sanic.http import Stage
+from sanic.server import HttpProtocol
 
 from fusion.api.app import create_app
 from fusion.settings import Settings
@@ -24,8 +26,8 @@ def announce(url: str) -> None:
 def serve(settings: Settings, *, on_listening: Callable[[str], None] = announce) -> None:
     """Serve until SIGTERM or SIGINT; call from the main thread.
 
-    ``on_listening`` gets the URL, with the real port when the settings ask for port 0. Raises ``OSError`` when
-    the address cannot be listened on.
+    ``on_listening`` gets the URL, with the real port when the settings ask for port 0. Raises ``OSError``
+    when the address cannot be listened on.
     """
     with listen(settings.server.host, settings.server.port) as listener:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -33,7 +35,9 @@ def serve(settings: Settings, *, on_listening: Callable[[str], None] = announce)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    family, _, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
     return socket.create_server(address[:2], family=family, backlog=BACKLOG)
 
 
@@ -43,12 +47,14 @@ async def _serve(settings: Settings, listener: socket.socket, on_listening: Call
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     app = create_app(settings)
-    server = await app.create_server(sock=listener, backlog=BACKLOG)
+    server = await app.create_server(
+        sock=listener, backlog=BACKLOG, asyncio_server_kwargs={"start_serving": False}
+    )
     assert server is not None
     await server.startup()
     await server.before_start()
     try:
-        await server
+        await server.start_serving()
         await server.after_start()
         host, port = listener.getsockname()[:2]
         on_listening(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
@@ -61,14 +67,18 @@ async def _serve(settings: Settings, listener: socket.socket, on_listening: Call
         Sanic.unregister_app(app)
 
 
-async def drain(connections: set, timeout_seconds: float) -> None:
-    """Close idle connections at once, the others after the answer they owe, all of them in the end."""
+async def drain(connections: set[HttpProtocol], timeout_seconds: float) -> None:
+    """Close what owes no answer at once, the others after their answer, all of them in the end."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_seconds
     while connections and loop.time() < deadline:
         for connection in list(connections):
-            if not connection.close_if_idle() and connection.http is not None:
-                connection.http.keep_alive = False
+            http = connection.http
+            if http is not None and http.stage not in (Stage.IDLE, Stage.REQUEST):
+                http.keep_alive = False
+            elif connection.transport is not None:
+                # Not the protocol's own close(), which stumbles over a request that is half sent.
+                connection.transport.close()
         await asyncio.sleep(POLL_SECONDS)
     for connection in list(connections):
         connection.abort()

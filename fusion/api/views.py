@@ -18,9 +18,9 @@ from fusion.datastore import Datastore
 from fusion.errors import PathNotFound
 from fusion.events import normalise_path
 
-# Above this many nodes an answer takes longer than the way to a thread and back.
+# Above this many nodes an answer takes longer than the way to a thread and back, and keeps others waiting.
 INLINE_NODES = 2_000
-# The same for a search, whose cost grows with all names: 20 bytes each at 20 GB/s.
+# The same for a search, whose cost grows with all names there are.
 INLINE_NAMES = 50_000
 
 views = Blueprint("views", url_prefix="/views/fs")
@@ -51,7 +51,8 @@ async def tree(request: Request, datastore: Datastore) -> HTTPResponse | None:
         raise PathNotFound(f"there is no {shown} in this datastore") from None
     datastore.check_ready()
     if len(body) > SLICE_BYTES:
-        return await send_large(request, body)
+        await send_large(request, body)
+        return None
     return json_bytes(body)
 
 
@@ -67,7 +68,8 @@ async def search(request: Request, datastore: Datastore) -> HTTPResponse | None:
         body = await request.app.ctx.workers.view(index.search_json, pattern)
     datastore.check_ready()
     if len(body) > SLICE_BYTES:
-        return await send_large(request, body)
+        await send_large(request, body)
+        return None
     return json_bytes(body)
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
 
 import fusion._index
-import pytest
 
 SANITIZED = os.environ.get("FUSION_SANITIZE", "") not in ("", "0")
 
-if not str(fusion._index.__file__).endswith(tuple(EXTENSION_SUFFIXES)):
-    pytest.exit(f"fusion._index is not the compiled extension but {fusion._index.__file__}", returncode=4)
+BUILD = Path(str(fusion._index.__file__))
+
+if not BUILD.name.endswith(tuple(EXTENSION_SUFFIXES)):
+    pytest.exit(f"fusion._index is not the compiled extension but {BUILD}", returncode=4)
+if SANITIZED and b"__asan_init" not in BUILD.read_bytes():
+    pytest.exit(f"FUSION_SANITIZE is set, but {BUILD} was built without sanitizers", returncode=4)
 
 
 def pytest_configure(config: pytest.Config) -> None:

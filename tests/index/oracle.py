@@ -178,7 +178,8 @@ def read_body(body: Any) -> Body:
                 rows.append(Row(path, 0, 0.0, 0.0, False, True, index))
                 continue
             is_dir = row["is_dir"] if "is_dir" in row else row.get("is_directory", False)
-            size, mtime, ctime = (row.get(key) or 0 for key in ("size", "modified_time", "created_time"))
+            numbers = (row.get(key) for key in ("size", "modified_time", "created_time"))
+            size, mtime, ctime = (0 if number is None else number for number in numbers)
             rows.append(Row(path, size, float(mtime), float(ctime), is_dir, False, index))
     return Body(document["source_type"], document.get("is_snapshot_end", False), rows)
 

@@ -3,7 +3,9 @@
 import re
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 CLASS = re.compile(r"\[(!?+)(\]?[^\]]+|\])\]")
 
@@ -11,8 +13,8 @@ CLASS = re.compile(r"\[(!?+)(\]?[^\]]+|\])\]")
 def _simple_folding() -> dict[str, str]:
     """Statuses C and S of CaseFolding.txt: where the full folding is longer than one character, characters
     with the same full folding are one class, named by its lower case member."""
-    folding = {}
-    longer = defaultdict(list)
+    folding: dict[str, str] = {}
+    longer: dict[str, list[str]] = defaultdict(list)
     for character in map(chr, range(sys.maxunicode + 1)):
         full = character.casefold()
         if len(full) == 1:
@@ -26,7 +28,7 @@ def _simple_folding() -> dict[str, str]:
 
 
 FOLDING = _simple_folding()
-VARIANTS = defaultdict(set)
+VARIANTS: dict[str, set[str]] = defaultdict(set)
 for _character, _folded in FOLDING.items():
     VARIANTS[_folded].add(_character)
 
@@ -36,7 +38,12 @@ def variants(character: str) -> set[str]:
     return VARIANTS[FOLDING[character]]
 
 
-def parse_class(negated: bool, members: str):
+def literal(character: str) -> Callable[[str], bool]:
+    same = variants(character)
+    return lambda other: other in same
+
+
+def parse_class(negated: bool, members: str) -> Callable[[str], bool]:
     ranges = []
     while members:
         if len(members) > 2 and members[1] == "-":
@@ -52,9 +59,9 @@ def parse_class(negated: bool, members: str):
     return takes
 
 
-def parse(text: str) -> list:
+def parse(text: str) -> list[Any]:
     """The items of a glob: "*" for a star, else a function that tells whether it takes a character."""
-    items: list = []
+    items: list[Any] = []
     while text:
         found = CLASS.match(text)
         if found:
@@ -67,19 +74,20 @@ def parse(text: str) -> list:
         elif character == "?":
             items.append(lambda c: True)
         else:
-            items.append(lambda c, same=variants(character): c in same)
+            items.append(literal(character))
     return items
 
 
 @cache
-def matcher(pattern: str | bytes):
+def matcher(pattern: str | bytes) -> Callable[[bytes], bool]:
+    """Tells of a name whether it matches."""
     if isinstance(pattern, str):
         pattern = pattern.encode("utf-8", "surrogateescape")
     text = pattern.decode("utf-8", "surrogateescape")
     if set("*?[") & set(text):
         items = parse(text)
     else:
-        items = ["*", *(lambda c, same=variants(character): c in same for character in text), "*"]
+        items = ["*", *map(literal, text), "*"]
 
     def matches(name: bytes) -> bool:
         characters = name.decode("utf-8", "surrogateescape")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import BUILD
 
 pytestmark = pytest.mark.no_sanitizer
 
@@ -54,7 +56,7 @@ def step(number):
         pass
     chunks = index.tree_chunks(); next(chunks)
     index.clear()
-flat(step, 90, 3 << 20)
+flat(step, 360, 3 << 20)
 """,
     "questions": """
 index = PathIndex()
@@ -68,7 +70,7 @@ def step(number):
         chunks = index.tree_chunks(); next(chunks); del chunks
         [index.get(f"/top/d{n}/file-{n}") for n in range(17)]
         index.columns(); index.memory(); index.stats(); index.oldest_directory(); index._check()
-flat(step, 90, 3 << 20)
+flat(step, 360, 3 << 20)
 """,
     "updates": """
 index = PathIndex()
@@ -77,7 +79,7 @@ documents = [body(source, [{"rows": rows("/top", 3000, size=n)}], source == "sna
 def step(number):
     for document in documents:
         index.apply(document)
-flat(step, 60, 3 << 20)
+flat(step, 240, 3 << 20)
 """,
     "churn of new names": """
 index = PathIndex()
@@ -89,7 +91,7 @@ def step(number):
     index.apply(body("snapshot", [{"rows": []}]))
     index.begin_snapshot()
     index.apply(body("snapshot", [], True))
-flat(step, 240, 6 << 20)
+flat(step, 960, 6 << 20)
 index._check()
 """,
     "tombstones and overridden messages": """
@@ -99,7 +101,7 @@ def step(number):
     index.apply(body("message", [{"rows": rows(f"/m{number % 5}", 500, modified_time=100.0)},
                                  {"event_type": "delete", "rows": rows(f"/gone{number}", 500)}]))
     index.apply(body("snapshot", [{"rows": rows(f"/m{number % 5}", 500, modified_time=200.0)}], True))
-flat(step, 90, 3 << 20)
+flat(step, 360, 3 << 20)
 """,
     "clear": """
 index = PathIndex()
@@ -107,7 +109,7 @@ document = body("message", [{"rows": rows("/top", 5000)}])
 def step(number):
     index.apply(document)
     index.clear()
-flat(step, 60, 3 << 20)
+flat(step, 240, 3 << 20)
 """,
     "deep paths": """
 index = PathIndex()
@@ -118,7 +120,7 @@ def step(number):
     index.tree_json()
     for path in paths[:3]:
         index.delete(path)
-flat(step, 60, 3 << 20)
+flat(step, 240, 3 << 20)
 """,
     "errors": """
 good = body("message", [{"rows": rows("/top", 300)}])
@@ -165,16 +167,17 @@ def step(number):
         next(chunks)
     except (RuntimeError, StopIteration):
         pass
-flat(step, 150, 3 << 20)
+flat(step, 600, 3 << 20)
 """,
 }
 
 
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
-def test_memory_stays_flat(script: str) -> None:
+def test_memory_stays_flat(script: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROLOGUE + script],
-        cwd=Path(__file__).parents[2],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(BUILD.parents[1])},
         capture_output=True,
         text=True,
         timeout=120,

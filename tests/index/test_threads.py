@@ -17,7 +17,7 @@ from conftest import SANITIZED
 from fusion import PathIndex
 
 FILES = 1000
-BATCHES = 20 if SANITIZED else 100
+BATCHES = 30 if SANITIZED else 400
 
 
 @pytest.fixture(autouse=True)

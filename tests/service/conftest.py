@@ -17,7 +17,7 @@ KINDS = {
 
 
 def config(names: dict[str, str], server: str = "") -> str:
-    """A configuration of datastores by name with their settings; each has a key of all scopes and one per scope."""
+    """A configuration of datastores by name; each has a key of all scopes and one per scope."""
     lines = ["[server]", "port = 0", server]
     for name, settings in names.items():
         lines += [f"[datastores.{name}]", settings]
@@ -36,7 +36,7 @@ class Stores:
         self._servers: list[Server] = []
         self._free: dict[str, list[str]] = {kind: [] for kind in KINDS}
 
-    def take(self, kind: str, count: int) -> list[Store]:
+    def take(self, kind: str, count: int = 1) -> list[Store]:
         """Several of one kind are neighbours in one server."""
         if len(self._free[kind]) < count:
             names = {
@@ -61,18 +61,9 @@ def _stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
 
 
 @pytest.fixture
-def take(_stores: Stores) -> Iterator[Callable[..., list[Store]]]:
-    """Take unused datastores of a kind."""
-    taken: list[Store] = []
-
-    def take(kind: str, count: int = 1) -> list[Store]:
-        stores = _stores.take(kind, count)
-        taken.extend(stores)
-        return stores
-
-    yield take
-    for store in taken:
-        store.close()
+def take(_stores: Stores) -> Callable[..., list[Store]]:
+    """Take unused datastores of a kind: ``take(kind, count)``."""
+    return _stores.take
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ class Server:
     """``fusion serve`` in a process group of its own, on a port the system chose."""
 
     def __init__(self, directory: Path, config: str, *arguments: str) -> None:
+        self._clients: list[httpx.Client] = []
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "fusion.toml").write_text(config)
         self._errors = directory / "stderr"
@@ -51,6 +52,7 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "fusion", "serve", "--config", "fusion.toml", *arguments],
                 cwd=directory,
+                env={name: value for name, value in os.environ.items() if not name.startswith("FUSION_")},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -65,25 +67,33 @@ class Server:
         self.url = line.removeprefix(LISTENING).strip()
         self.host, _, port = self.url.removeprefix("http://").rpartition(":")
         self.port = int(port)
+        self.http = self.client()
+
+    def client(self, **options: Any) -> httpx.Client:
+        """An HTTP client that ends with the server. There is no TLS, whose set-up takes long."""
+        self._clients.append(httpx.Client(base_url=self.url, verify=False, **options))
+        return self._clients[-1]
 
     def errors(self) -> str:
         return self._errors.read_text()
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         os.kill(self.process.pid, number)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End it in order; it must say nothing on standard error in all its life."""
         if self.process.poll() is None:
-            self.signal(number)
+            self.send_signal(number)
         try:
             self.process.wait(STUCK_SECONDS)
         finally:
             self.kill()
         assert self.process.returncode == 0, self.errors()
-        assert self.errors() == ""
+        assert not self.errors(), self.errors()
 
     def kill(self) -> None:
+        for client in self._clients:
+            client.close()
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -128,10 +138,7 @@ class Store:
         self.server = server
         self.name = name
         self.key = f"{name}-{scopes}"
-        self.http = httpx.Client(base_url=server.url, headers={"X-API-Key": self.key})
-
-    def close(self) -> None:
-        self.http.close()
+        self.http = server.client(headers={"X-API-Key": self.key})
 
     # Sessions
 

@@ -6,16 +6,21 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import pytest
 from service import Server, Store, accepted, file, read_answer, refused, wrong_field
 
-JSON_ROUTES = ["/ingestor-api/v1/sessions/", "/ingestor-api/v1/events/", "/ingestor-api/v1/consistency/anomaly"]
+JSON_ROUTES = [
+    "/ingestor-api/v1/sessions/",
+    "/ingestor-api/v1/events/",
+    "/ingestor-api/v1/consistency/anomaly",
+]
 json_routes = pytest.mark.parametrize("path", JSON_ROUTES)
 
 
 @json_routes
-@pytest.mark.parametrize("body", [b"", b"{", b"[1,", b"hello", b'{"a":1}}', b'{"a":"\xff"}', b'"\xc3"', b"{'a':1}"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[1,", b"hello", b'{"a":1}}', b'{"a":"\xff"}', b'"\xc3"', b"{'a':1}"]
+)
 def test_what_is_no_json_is_400(store: Store, path: str, body: bytes) -> None:
     refused(store.http.post(path, content=body), 400, "malformed_json")
 
@@ -94,19 +99,21 @@ def test_a_wrong_method_is_405(store: Store, method: str, path: str) -> None:
     assert answer.headers["allow"]
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/views/fs", "/views/fs/tree/x", "/ingestor-api/v1/", "/health/what"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/views/fs", "/views/fs/tree/x", "/ingestor-api/v1/", "/health/what"]
+)
 def test_an_unknown_route_is_404(store: Store, path: str) -> None:
     refused(store.http.get(path), 404, "route_not_found")
 
 
 def test_errors_are_json_for_a_browser_too(store: Store) -> None:
     for path in ("/nothing", "/views/fs/tree"):
-        refused(httpx.get(store.server.url + path, headers={"Accept": "text/html"}), 404 if "no" in path else 401)
+        refused(store.server.http.get(path, headers={"Accept": "text/html"}), 404 if "no" in path else 401)
 
 
 def test_errors_are_json_for_curl_too(store: Store) -> None:
     headers = {"Accept": "*/*", "User-Agent": "curl/8.5.0"}
-    refused(httpx.get(store.server.url + "/nothing", headers=headers), 404)
+    refused(store.server.http.get("/nothing", headers=headers), 404)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +157,9 @@ def small(start: Callable[..., Server]) -> Store:
 
 
 def head(store: Store, length: str) -> bytes:
-    request = f"POST /ingestor-api/v1/events/ HTTP/1.1\r\nHost: x\r\nX-API-Key: {store.key}\r\n{length}\r\n\r\n"
+    request = (
+        f"POST /ingestor-api/v1/events/ HTTP/1.1\r\nHost: x\r\nX-API-Key: {store.key}\r\n{length}\r\n\r\n"
+    )
     return request.encode()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import httpx
 import pytest
 from service import Server, Store, file, read_answer, refused
 
@@ -31,13 +30,13 @@ every_route = pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
 
 @every_route
 def test_a_missing_key_is_401(store: Store, method: str, path: str, scope: str) -> None:
-    document = refused(httpx.request(method, store.server.url + path), 401, "unauthorized")
+    document = refused(store.server.http.request(method, path), 401, "unauthorized")
     assert set(document) == {"detail", "code"}
 
 
 @every_route
 def test_an_unknown_key_is_401(store: Store, method: str, path: str, scope: str) -> None:
-    answer = httpx.request(method, store.server.url + path, headers={"X-API-Key": store.key + "x"})
+    answer = store.server.http.request(method, path, headers={"X-API-Key": store.key + "x"})
     refused(answer, 401, "unauthorized")
 
 
@@ -45,19 +44,19 @@ def test_an_unknown_key_is_401(store: Store, method: str, path: str, scope: str)
 def test_a_key_without_the_scope_is_403(store: Store, method: str, path: str, scope: str) -> None:
     for other in {"read", "ingest", "admin"} - {scope}:
         headers = {"X-API-Key": f"{store.name}-{other}"}
-        refused(httpx.request(method, store.server.url + path, headers=headers), 403, "forbidden")
+        refused(store.server.http.request(method, path, headers=headers), 403, "forbidden")
 
 
 @every_route
 def test_a_key_with_the_scope_alone_is_enough(store: Store, method: str, path: str, scope: str) -> None:
     headers = {"X-API-Key": f"{store.name}-{scope}"}
-    answer = httpx.request(method, store.server.url + path, headers=headers)
+    answer = store.server.http.request(method, path, headers=headers)
     assert answer.status_code not in (401, 403, 404, 405) or answer.json()["code"] == "session_not_found"
 
 
 @pytest.mark.parametrize("path", OPEN)
 def test_open_routes_need_no_key(store: Store, path: str) -> None:
-    assert httpx.get(store.server.url + path).status_code == 200
+    assert store.server.http.get(path).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["X-API-Key", "x-api-key", "X-Api-KEY"])
@@ -133,8 +132,8 @@ def test_a_key_may_be_configured_by_its_sha256(tmp_path: Path) -> None:
     )
     server = Server(tmp_path / "hashed", config)
     try:
-        url = f"{server.url}/ingestor-api/v1/sessions/"
-        assert httpx.get(url, headers={"X-API-Key": "secret"}).status_code == 200
-        assert httpx.get(url, headers={"X-API-Key": digest}).status_code == 401
+        url = "/ingestor-api/v1/sessions/"
+        assert server.http.get(url, headers={"X-API-Key": "secret"}).status_code == 200
+        assert server.http.get(url, headers={"X-API-Key": digest}).status_code == 401
     finally:
         server.stop()

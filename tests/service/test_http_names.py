@@ -67,7 +67,15 @@ def test_names_differ_by_case(store: Store) -> None:
     assert store.tree("/a")["size"] == 2
 
 
-RAW_NAMES = [b"\xff", b"caf\xe9", "\u6587\u4ef6".encode("gbk"), b"\x80\x80", b"a\xffb\xfe", b"\xed\xa0\x80", b"\xc3"]
+RAW_NAMES = [
+    b"\xff",
+    b"caf\xe9",
+    "\u6587\u4ef6".encode("gbk"),
+    b"\x80\x80",
+    b"a\xffb\xfe",
+    b"\xed\xa0\x80",
+    b"\xc3",
+]
 
 
 def raw_file(name: bytes, size: int = 0, directory: str = "/d") -> dict[str, Any]:
@@ -143,7 +151,9 @@ def test_escapes_that_spell_utf8_are_that_name(store: Store) -> None:
     assert store.tree()["children"] == {"\u00e4": store.tree("/\u00e4")}
 
 
-@pytest.mark.parametrize("escape", ["\\ud800", "\\udfff", "\\udc7f", "\\udd00", "\\udbff", "\\ud83dx", "\\udc00"])
+@pytest.mark.parametrize(
+    "escape", ["\\ud800", "\\udfff", "\\udc7f", "\\udd00", "\\udbff", "\\ud83dx", "\\udc00"]
+)
 def test_any_other_lone_surrogate_is_422(store: Store, escape: str) -> None:
     session = store.ready()
     rows = f'[{{"path":"/good"}},{{"path":"/bad{escape}"}}]'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 from service import Store, accepted, file
 
@@ -34,7 +33,9 @@ def test_events_works_with_and_without_the_slash(store: Store, path: str) -> Non
     ],
 )
 def test_a_doubled_path_is_routed_on_its_last_prefix(store: Store, prefix: str) -> None:
-    session = store.http.post(f"{prefix}/ingestor-api/v1/sessions/", json={"task_id": "t"}).json()["session_id"]
+    session = store.http.post(f"{prefix}/ingestor-api/v1/sessions/", json={"task_id": "t"}).json()[
+        "session_id"
+    ]
     headers = {"session-id": session}
     heartbeat = store.http.post(f"{prefix}/ingestor-api/v1/sessions/heartbeat", headers=headers)
     assert heartbeat.status_code == 200
@@ -44,20 +45,20 @@ def test_a_doubled_path_is_routed_on_its_last_prefix(store: Store, prefix: str) 
 
 
 def test_the_root_greets_in_json(store: Store) -> None:
-    answer = httpx.get(store.server.url + "/")
+    answer = store.server.http.get("/")
     assert answer.status_code == 200
     assert isinstance(answer.json(), dict)
 
 
 def test_openapi_lists_sessions_first_then_events_then_the_rest(store: Store) -> None:
-    paths = list(httpx.get(store.server.url + "/openapi.json").json()["paths"])
+    paths = list(store.server.http.get("/openapi.json").json()["paths"])
     events = ["/ingestor-api/v1/events/stats", "/ingestor-api/v1/events/position", "/ingestor-api/v1/events/"]
     sessions = [path for path in paths if "session" in path]
     assert paths[: len(sessions) + 3] == sessions + events
 
 
 def test_openapi_lets_a_client_pick_routes_by_their_first_match(store: Store) -> None:
-    paths = list(httpx.get(store.server.url + "/openapi.json").json()["paths"])
+    paths = list(store.server.http.get("/openapi.json").json()["paths"])
 
     def first(word: str) -> str:
         return next(path for path in paths if word in path)
@@ -69,24 +70,24 @@ def test_openapi_lets_a_client_pick_routes_by_their_first_match(store: Store) ->
 
 
 def test_openapi_answers_head(store: Store) -> None:
-    answer = httpx.head(store.server.url + "/openapi.json")
+    answer = store.server.http.head("/openapi.json")
     assert answer.status_code == 200
     assert answer.content == b""
-    assert int(answer.headers["content-length"]) == len(httpx.get(store.server.url + "/openapi.json").content)
+    assert int(answer.headers["content-length"]) == len(store.server.http.get("/openapi.json").content)
 
 
 def test_openapi_describes_what_is_served(store: Store) -> None:
-    description = httpx.get(store.server.url + "/openapi.json").json()
+    description = store.server.http.get("/openapi.json").json()
     for path, operations in description["paths"].items():
         for method in operations:
-            answer = httpx.request(method, store.server.url + path)
+            answer = store.server.http.request(method, path)
             secured = operations[method].get("security") != []
             assert answer.status_code == (401 if secured else 200), (method, path)
 
 
 @pytest.mark.parametrize("path", ["/docs", "/view"])
 def test_the_pages_are_html_and_load_nothing_from_elsewhere(store: Store, path: str) -> None:
-    answer = httpx.get(store.server.url + path)
+    answer = store.server.http.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
     assert "://" not in answer.text

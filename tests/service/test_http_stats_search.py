@@ -46,7 +46,9 @@ def test_latency_takes_no_event_without_a_positive_index(store: Store) -> None:
 
 
 def test_the_oldest_directory_has_the_smallest_modified_time(store: Store) -> None:
-    session = store.ready(folder("/", 1.0), folder("/new", 30.0), folder("/old", 20.5), file("/ancient", m=2.0))
+    session = store.ready(
+        folder("/", 1.0), folder("/new", 30.0), folder("/old", 20.5), file("/ancient", m=2.0)
+    )
     assert store.stats()["oldest_directory"] == {"path": "/old", "timestamp": 20.5}
     store.message(session, folder("/new", 10.0))
     assert store.stats()["oldest_directory"] == {"path": "/new", "timestamp": 10.0}
@@ -171,7 +173,9 @@ def test_reset_is_gated(store: Store) -> None:
     assert store.paths() == {"/a"}
 
 
-@pytest.mark.parametrize("path", ["tree", "stats", "search?pattern=a", "search", "tree?max_depth=x", "tree?path=/x"])
+@pytest.mark.parametrize(
+    "path", ["tree", "stats", "search?pattern=a", "search", "tree?max_depth=x", "tree?path=/x"]
+)
 def test_views_answer_503_until_ready(store: Store, path: str) -> None:
     answer = store.http.get(f"/views/fs/{path}")
     document = refused(answer, 503, "not_ready")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+
+import fusion
 
 PACKAGE = Path(__file__).parents[2] / "fusion"
 
@@ -156,6 +159,7 @@ def test_third_party_packages_stay_on_their_floor(module: str) -> None:
 )
 def test_importing_a_module_loads_nothing_from_the_floors_above(module: str, absent: list[str]) -> None:
     code = f"import sys, {module}; print([name for name in {absent!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    env = os.environ | {"PYTHONPATH": str(Path(fusion.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"

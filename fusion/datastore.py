@@ -1,0 +1,362 @@
+"""One datastore: its index, its sessions, its readiness, and the queue through which all changes go."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from fusion._index import Applied, Batch, PathIndex
+from fusion.clock import Clock
+from fusion.errors import NotReady, Overloaded, PositionNotFound, SessionObsolete
+from fusion.ingest import Anomaly, EndSession, ExpireSession, Ingest, OpenSession, Push, Record, Reset
+from fusion.readiness import Readiness
+from fusion.sessions import Session, Sessions
+from fusion.settings import DatastoreSettings
+
+log = logging.getLogger(__name__)
+
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+_DAY_SECONDS = 86_400
+
+
+class SessionGrant(NamedTuple):
+    session_id: str
+    session_timeout_seconds: int
+    suggested_heartbeat_interval_seconds: int
+
+
+class Datastore:
+    """What a request handler talks to.
+
+    Every method may be called from any thread and returns at once; changes return futures, completed by the
+    writer thread once they are applied. `index` is there to be read. Methods that name a session raise
+    SessionNotFound when it is unknown, expired or ended and SessionObsolete when a newer one took its place;
+    a change is judged so twice, on arrival (by the clock, too) and when its turn comes, which is what counts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: DatastoreSettings,
+        *,
+        clock: Clock,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.index = PathIndex()
+        self._clock = clock
+        self._wall = wall
+        # Guards sessions, readiness, positions and latency; never held while the index works. A record is
+        # queued under it where its session was just judged: the order of judgements is the order of the log.
+        self._lock = threading.Lock()
+        self._sessions = Sessions(settings.allow_concurrent_push)
+        self._readiness = Readiness()
+        self._positions: dict[str, int] = {}  # by task id
+        self._last_event_latency_ms = 0.0
+        self._ingest = Ingest(name, self._apply, self._on_drained, queue_bytes=settings.queue_bytes)
+
+    def start(self) -> None:
+        """Begin to apply changes. Until then the state is `recovering`, and what arrives waits."""
+        with self._lock:
+            self._readiness.recovering = False
+        self._ingest.start()
+
+    def close(self) -> None:
+        """Apply everything accepted so far, then stop for good."""
+        self._ingest.close()
+
+    # Readiness
+
+    @property
+    def state(self) -> str:
+        """`empty`, `snapshot`, `draining`, `ready`, `stale`, `tripped` or `recovering`, judged now."""
+        with self._lock:
+            self._sweep()
+            return self._readiness.state.value
+
+    @property
+    def queue(self) -> int:
+        """Accepted changes waiting for their turn."""
+        return self._ingest.queue
+
+    @property
+    def inflight(self) -> int:
+        """Changes being applied."""
+        return self._ingest.inflight
+
+    def check_ready(self) -> None:
+        """Raises NotReady unless views may be shown now."""
+        state = self.state
+        if state != "ready":
+            raise NotReady(state, self.queue, self.inflight)
+
+    # Sessions
+
+    def open_session(
+        self, task_id: str, client_info: dict[str, Any] | None, client_ip: str
+    ) -> Future[SessionGrant]:
+        """A new session, authoritative from its turn on. `client_info` is logged and not kept."""
+        timeout_seconds = self.settings.session_timeout_seconds
+        session_id = str(uuid4())
+        log.info("%s: session %s for task %.200r, client %.500r", self.name, session_id, task_id, client_info)
+        with self._lock:
+            # Sessions silent for too long by now are expired, not obsolete.
+            self._sweep()
+            return self._ingest.submit(
+                OpenSession(session_id, task_id, client_ip, timeout_seconds, self._wall())
+            )
+
+    def heartbeat(self, session_id: str) -> None:
+        with self._lock:
+            self._touch(self._admit(session_id))
+
+    def end_session(self, session_id: str) -> Future[None]:
+        """End a session for good. No effect on an obsolete one."""
+        with self._lock:
+            try:
+                self._admit(session_id)
+            except SessionObsolete:
+                done: Future[None] = Future()
+                done.set_result(None)
+                return done
+            return self._ingest.submit(EndSession(session_id, self._wall()))
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """The active sessions in order of creation; times are epoch seconds."""
+        with self._lock:
+            self._sweep()
+            return [
+                {
+                    "session_id": session.session_id,
+                    "task_id": session.task_id,
+                    "client_ip": session.client_ip,
+                    "last_activity": session.last_activity,
+                    "created_at": session.created_at,
+                    "allow_concurrent_push": self.settings.allow_concurrent_push,
+                    "session_timeout_seconds": session.timeout_seconds,
+                    "authoritative": session.session_id == self._sessions.authoritative,
+                }
+                for session in self._sessions.active()
+            ]
+
+    def position(self, session_id: str) -> int:
+        """The highest index accepted for the session's task. Raises PositionNotFound when there is none."""
+        with self._lock:
+            session = self._admit(session_id)
+            self._touch(session)
+            try:
+                return self._positions[session.task_id]
+            except KeyError:
+                raise PositionNotFound() from None
+
+    # Changes
+
+    def push(self, batch: Batch) -> Future[Any]:
+        """Queue a batch: its future is done when every row of it is applied.
+
+        A batch whose source is `anomaly` trips the circuit breaker. Raises Overloaded when the queue is full;
+        the attempt counts as a sign of life all the same, since the session is not to blame.
+        """
+        with self._lock:
+            session = self._admit(batch.session_id)
+            if batch.source_type != "message":
+                self._require_authoritative(session)
+            self._touch(session)
+            if batch.source_type == "anomaly":
+                return self._ingest.submit(Anomaly(session.session_id, None, self._wall()))
+            future = self._ingest.submit(Push(batch, self._wall()), batch.nbytes)
+            session.pushes += 1
+        future.add_done_callback(lambda _: self._answered(session))
+        return future
+
+    def anomaly(
+        self,
+        session_id: str,
+        reason: str | None,
+        detected_at: float | None,
+        differences: list[dict[str, Any]],
+    ) -> Future[dict[str, Any]]:
+        """Trip the circuit breaker: the view is known to differ from its source.
+
+        The authoritative session alone may do so. `detected_at` (epoch seconds) and the number of differences
+        are logged and not kept.
+        """
+        with self._lock:
+            session = self._admit(session_id)
+            self._require_authoritative(session)
+            self._touch(session)
+            future = self._ingest.submit(Anomaly(session_id, reason, self._wall()))
+        log.info(
+            "%s: anomaly, reason %.500r, detected at %s, %d differences",
+            self.name, reason, detected_at, len(differences),
+        )  # fmt: skip
+        return future
+
+    def reset(self) -> Future[None]:
+        """Empty the tree. Raises NotReady like a view."""
+        self.check_ready()
+        return self._ingest.submit(Reset(self._wall()))
+
+    # Statistics
+
+    def consistency(self) -> dict[str, Any]:
+        """The circuit breaker; `tripped_at` is in epoch seconds."""
+        with self._lock:
+            trip = self._readiness.trip
+        return {
+            "tripped": trip is not None,
+            "tripped_at": trip and trip.tripped_at,
+            "reason": trip and trip.reason,
+            "session_id": trip and trip.session_id,
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """The view's statistics; `timestamp` is in epoch seconds."""
+        stats = self.index.stats()
+        oldest = self.index.oldest_directory()
+        return {
+            "total_files": stats.files,
+            "total_directories": stats.directories,
+            "total_bytes": stats.bytes,
+            "last_event_latency_ms": self._last_event_latency_ms,
+            "oldest_directory": oldest and {"path": _shown(oldest[0]), "timestamp": oldest[1]},
+            "state": self.state,
+            "queue": self.queue,
+            "inflight": self.inflight,
+        }
+
+    def ingest_stats(self) -> dict[str, Any]:
+        """What dashboards of the family show; one source for each task with an active session."""
+        with self._lock:
+            self._sweep()
+            tasks = dict.fromkeys(session.task_id for session in self._sessions.active())
+        oldest = self.index.oldest_directory()
+        path, age_days = "N/A", 0
+        if oldest is not None:
+            path, age_days = _shown(oldest[0]), max(0, int((self._wall() - oldest[1]) / _DAY_SECONDS))
+        return {
+            "sources": [{"id": task_id, "type": "Agent"} for task_id in tasks],
+            "metrics": {
+                "total_volume": self.index.stats().files,
+                "latency_ms": int(self._last_event_latency_ms),
+                "oldest_directory": {"path": path, "age_days": age_days},
+            },
+        }
+
+    # On arrival, under the lock
+
+    def _sweep(self) -> None:
+        for session_id in self._sessions.sweep(self._clock.now()):
+            if session_id == self._sessions.authoritative:
+                self._readiness.lose()
+            # Once closed there is no log to write to; the next start gives every session its time anew.
+            with suppress(Overloaded):
+                self._ingest.submit(ExpireSession(session_id, self._wall()))
+
+    def _admit(self, session_id: str) -> Session:
+        self._sweep()
+        return self._sessions.admit(session_id)
+
+    def _require_authoritative(self, session: Session) -> None:
+        if session.session_id != self._sessions.authoritative:
+            raise SessionObsolete(
+                "this session is obsolete for snapshots and anomalies: a newer one is authoritative"
+            )
+
+    def _touch(self, session: Session) -> None:
+        self._sessions.touch(session, self._clock.now(), self._wall())
+
+    def _answered(self, session: Session) -> None:
+        with self._lock:
+            session.pushes -= 1
+            self._touch(session)
+
+    # The writer's turn, in log order
+
+    def _apply(self, record: Record) -> Any:
+        match record:
+            case Push():
+                return self._apply_push(record)
+            case OpenSession():
+                return self._apply_open(record)
+            case EndSession():
+                with self._lock:
+                    if record.session_id == self._sessions.authoritative:
+                        self._readiness.lose()
+                    self._sessions.end(record.session_id)
+            case ExpireSession():
+                with self._lock:
+                    if record.session_id == self._sessions.authoritative:
+                        self._readiness.lose()
+                    self._sessions.expire(record.session_id)
+            case Anomaly():
+                return self._apply_anomaly(record)
+            case Reset():
+                self._apply_reset()
+
+    def _apply_open(self, record: OpenSession) -> SessionGrant:
+        self.index.begin_snapshot()
+        with self._lock:
+            self._sessions.open(
+                Session(
+                    record.session_id,
+                    record.task_id,
+                    record.client_ip,
+                    record.timeout_seconds,
+                    created_at=record.at,
+                    last_activity=record.at,
+                    seen=self._clock.now(),
+                )
+            )
+            self._readiness.open()
+        timeout_seconds = record.timeout_seconds
+        return SessionGrant(record.session_id, timeout_seconds, max(1, timeout_seconds // 2))
+
+    def _apply_push(self, record: Push) -> Applied:
+        batch = record.batch
+        is_snapshot = batch.source_type == "snapshot"
+        with self._lock:
+            session = self._sessions.find(batch.session_id)
+            if is_snapshot:
+                self._require_authoritative(session)
+        applied = self.index.apply(batch, now=record.at)
+        with self._lock:
+            if batch.max_index > self._positions.get(session.task_id, 0):
+                self._positions[session.task_id] = batch.max_index
+            if batch.last_index > 0:
+                self._last_event_latency_ms = max(0.0, round(self._wall() * 1000 - batch.last_index, 3))
+            if is_snapshot and batch.n_rows:
+                self._readiness.snapshot_rows()
+            if is_snapshot and batch.is_snapshot_end:
+                self._readiness.snapshot_end()
+        return applied
+
+    def _apply_anomaly(self, record: Anomaly) -> dict[str, Any]:
+        with self._lock:
+            self._require_authoritative(self._sessions.find(record.session_id))
+            trip = self._readiness.anomaly(record.at, record.reason, record.session_id)
+        return {"status": "tripped", "resync_required": True, "tripped_at": trip.tripped_at}
+
+    def _apply_reset(self) -> None:
+        with self._lock:
+            if not self._readiness.snapshot_complete:
+                # The views were lost while the reset waited; what comes in since then is not its to remove.
+                raise NotReady(self._readiness.state.value, self.queue, self.inflight)
+        self.index.clear()
+
+    def _on_drained(self) -> None:
+        with self._lock:
+            self._readiness.drained()
+
+
+def _shown(path: str) -> str:
+    """The path as strict Unicode: each byte that is not UTF-8 becomes U+FFFD."""
+    return _ESCAPED_BYTE.sub("\ufffd", path)

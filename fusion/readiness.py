@@ -1,0 +1,99 @@
+"""May views be shown? A pure state machine of one datastore, circuit breaker included.
+
+It is told what the log says (a session opened, lost, a snapshot's rows, its end, an anomaly signal) and when
+nothing is left to apply. Which session is authoritative is not its business: it is told of that one only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    EMPTY = "empty"  # no session yet
+    SNAPSHOT = "snapshot"  # the authoritative session's snapshot end has not come
+    DRAINING = "draining"  # it has come, but something accepted is not applied yet
+    READY = "ready"
+    STALE = "stale"  # the authoritative session expired or ended
+    TRIPPED = "tripped"  # the circuit breaker is open
+    RECOVERING = "recovering"  # the log is not replayed yet
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """An open circuit breaker."""
+
+    tripped_at: float  # epoch seconds, of the first signal since the breaker was closed
+    reason: str | None
+    session_id: str  # who sent the last signal
+
+
+class Readiness:
+    """Not thread-safe: the datastore holds its lock around every call."""
+
+    def __init__(self) -> None:
+        self.recovering = True
+        self.trip: Trip | None = None
+        self._opened = False  # there ever was a session
+        self._serving = False  # the authoritative session is alive
+        self._first = False  # its first snapshot, which begins with the session, has not ended
+        self._rows = False  # a snapshot row came since the session was opened, or since its last end
+        self._counts = False  # the snapshot that runs began after the last anomaly signal
+        self._ended = False  # a snapshot end came that may make the views ready
+        self._latched = False
+
+    @property
+    def state(self) -> State:
+        if self.recovering:
+            return State.RECOVERING
+        if self.trip is not None:
+            return State.TRIPPED
+        if not self._opened:
+            return State.EMPTY
+        if not self._serving:
+            return State.STALE
+        if self._latched:
+            return State.READY
+        return State.DRAINING if self._ended else State.SNAPSHOT
+
+    @property
+    def snapshot_complete(self) -> bool:
+        """The views are ready, or will be once everything accepted is applied."""
+        return self._ended
+
+    def open(self) -> None:
+        """A new authoritative session, and with it its first snapshot."""
+        self._opened = self._serving = True
+        self._first, self._rows, self._counts = True, False, True
+        self._ended = self._latched = False
+
+    def lose(self) -> None:
+        """The authoritative session expired or was ended."""
+        self._serving = self._ended = self._latched = False
+
+    def snapshot_rows(self) -> None:
+        """Snapshot rows of the authoritative session were applied. The first ones begin its next snapshot."""
+        if not self._rows:
+            self._rows = self._counts = True
+
+    def snapshot_end(self) -> None:
+        """The authoritative session's snapshot end was applied. An end of nothing changes nothing."""
+        if self._serving and (self._rows or self._first) and self._counts:
+            self._ended = True
+        self._rows = self._first = False
+
+    def anomaly(self, tripped_at: float, reason: str | None, session_id: str) -> Trip:
+        """Open the breaker, or note one more signal: only a snapshot that begins after it closes it."""
+        if self.trip is not None:
+            tripped_at = self.trip.tripped_at
+            reason = self.trip.reason if reason is None else reason
+        self.trip = Trip(tripped_at, reason, session_id)
+        self._counts = self._ended = self._latched = False
+        return self.trip
+
+    def drained(self) -> None:
+        """Nothing accepted is left to apply: a complete snapshot now counts, and closes the breaker."""
+        if self._ended:
+            self._latched = True
+            self.trip = None

@@ -1,0 +1,134 @@
+"""Who may write to a datastore: its sessions and their leases. The newest session wins.
+
+A pure state machine: no threads, no clock of its own. Two kinds of calls change it, and they are kept apart:
+
+- `open`, `end` and `expire` are records of the datastore's log, applied in its order by one writer;
+- `sweep`, `touch` and the count of a session's pushes follow what arrives, by the clock at each request.
+
+`find` answers by the log alone (may a batch that waited in the queue still be applied?), `admit` also by the
+clock (may this request come in?).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fusion.clock import ServingClock as ServingClock
+from fusion.errors import SessionNotFound, SessionObsolete
+
+REMEMBERED_OBSOLETE = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    session_id: str
+    task_id: str
+    client_ip: str
+    timeout_seconds: int
+    created_at: float  # epoch seconds
+    last_activity: float  # epoch seconds
+    seen: float  # the serving clock at the last sign of life
+    pushes: int = 0  # accepted and not answered yet: whoever waits for us is not silent
+    expired: bool = False  # found silent for too long; its record is on the way to the log
+
+
+class Sessions:
+    """The sessions of one datastore.
+
+    Exclusive (`allow_concurrent = False`): a new session makes every other one obsolete. Concurrent: it only
+    replaces the one with its own task id, and the others stay active without being authoritative.
+
+    Not thread-safe: the datastore holds its lock around every call.
+    """
+
+    def __init__(self, allow_concurrent: bool, *, remembered: int = REMEMBERED_OBSOLETE) -> None:
+        self.authoritative: str | None = None
+        self._allow_concurrent = allow_concurrent
+        self._remembered = remembered
+        self._active: dict[str, Session] = {}  # in order of creation
+        self._obsolete: dict[str, None] = {}  # ids, the oldest first
+        self._look_again = math.inf  # nobody can expire before this reading of the clock
+
+    # Records of the log
+
+    def open(self, session: Session) -> None:
+        """The newest session: authoritative from here on."""
+        for other in list(self._active.values()):
+            if not self._allow_concurrent or other.task_id == session.task_id:
+                del self._active[other.session_id]
+                if not other.expired:
+                    self._remember_obsolete(other.session_id)
+        self._active[session.session_id] = session
+        self.authoritative = session.session_id
+        self._look_again = min(self._look_again, session.seen + session.timeout_seconds)
+
+    def end(self, session_id: str) -> None:
+        """Ended by its own request. Nobody inherits; an obsolete session stays obsolete.
+
+        Raises SessionNotFound when it is neither active nor obsolete."""
+        if self._active.pop(session_id, None) is None and session_id not in self._obsolete:
+            raise SessionNotFound()
+        self._disinherit(session_id)
+
+    def expire(self, session_id: str) -> None:
+        """Was silent for too long. This also holds when the log says so only after a newer session came."""
+        self._active.pop(session_id, None)
+        self._obsolete.pop(session_id, None)
+        self._disinherit(session_id)
+
+    # Questions
+
+    def find(self, session_id: str) -> Session:
+        """The session, if the log up to here lets it write. Raises SessionNotFound or SessionObsolete."""
+        session = self._active.get(session_id)
+        if session is not None:
+            return session
+        if session_id in self._obsolete:
+            raise SessionObsolete()
+        raise SessionNotFound()
+
+    def admit(self, session_id: str) -> Session:
+        """The session, if a request of it may come in; call `sweep` first. Raises like `find`."""
+        session = self.find(session_id)
+        if session.expired:
+            raise SessionNotFound()
+        return session
+
+    def active(self) -> list[Session]:
+        """In order of creation; call `sweep` first."""
+        return [session for session in self._active.values() if not session.expired]
+
+    # Leases
+
+    def sweep(self, now: float) -> list[str]:
+        """Judge every lease by the clock; returns the ids of those found expired just now, for good."""
+        if now <= self._look_again:
+            return []
+        found = []
+        self._look_again = math.inf
+        for session in self._active.values():
+            if session.pushes:
+                session.seen = max(session.seen, now)
+            if session.expired:
+                continue
+            if now - session.seen > session.timeout_seconds:
+                session.expired = True
+                found.append(session.session_id)
+            else:
+                self._look_again = min(self._look_again, session.seen + session.timeout_seconds)
+        return found
+
+    def touch(self, session: Session, now: float, at: float) -> None:
+        """A sign of life: `now` by the serving clock, `at` in epoch seconds."""
+        session.seen = max(session.seen, now)
+        session.last_activity = max(session.last_activity, at)
+
+    def _remember_obsolete(self, session_id: str) -> None:
+        self._obsolete[session_id] = None
+        while len(self._obsolete) > self._remembered:
+            del self._obsolete[next(iter(self._obsolete))]
+
+    def _disinherit(self, session_id: str) -> None:
+        if self.authoritative == session_id:
+            self.authoritative = None

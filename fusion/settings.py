@@ -1,0 +1,227 @@
+"""Settings: a TOML file, the environment and the command line, checked in full and frozen.
+
+The command line wins over the environment, the environment over the file, the file over the defaults.
+Whatever is unknown or wrong raises SettingsError: one line that names the key and what is allowed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from fusion.errors import SettingsError
+
+SCOPES = ("read", "ingest", "admin")
+
+MIB, GIB = 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    host: str = "127.0.0.1"
+    port: int = 8102  # 0: any free one
+    data_dir: Path = Path("fusion-data")  # relative to the working directory
+    max_body_bytes: int = 16 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class DatastoreSettings:
+    session_timeout_seconds: int = 30
+    allow_concurrent_push: bool = False
+    queue_bytes: int = 64 * MIB  # of pushes accepted and not applied yet
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """What one API key opens. The key itself is known by its SHA-256 only, as 64 lower-case hex digits."""
+
+    key_sha256: str
+    datastore: str
+    scopes: tuple[str, ...] = SCOPES
+
+    @classmethod
+    def of(cls, key: str, datastore: str, scopes: tuple[str, ...] = SCOPES) -> KeySettings:
+        """The settings of a key given in plain."""
+        return cls(hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest(), datastore, scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    server: ServerSettings = field(default_factory=ServerSettings)
+    datastores: Mapping[str, DatastoreSettings] = field(default_factory=lambda: MappingProxyType({}))
+    keys: tuple[KeySettings, ...] = ()
+
+
+def load_settings(
+    path: str | os.PathLike[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Read the configuration file; `FUSION_PORT` ... of the environment and `overrides` are for `[server]`.
+
+    An override that is None was not given. Without a file there is one datastore, `default`, and no key.
+    Raises SettingsError.
+    """
+    document = {"datastores": {"default": {}}} if path is None else _read_file(path)
+    _refuse_unknown(document, ("server", "datastores", "keys"), "")
+
+    server = _read_table(document.get("server", {}), _SERVER, "server")
+    for key in _SERVER:
+        variable = f"FUSION_{key.upper()}"
+        if environ.get(variable):
+            kind = _SERVER[key]
+            server[key] = kind.read(kind.from_text(environ[variable]), variable)
+    for key, value in (overrides or {}).items():
+        if key not in _SERVER:
+            raise SettingsError(f"{key}: unknown setting; allowed: {', '.join(_SERVER)}")
+        if value is not None:
+            server[key] = _SERVER[key].read(value, f"--{key.replace('_', '-')}")
+
+    datastores = _read_datastores(document.get("datastores", {}))
+    keys = _read_keys(document.get("keys", []), datastores)
+    return Settings(ServerSettings(**server), MappingProxyType(datastores), keys)
+
+
+class _Kind(NamedTuple):
+    """One kind of value: what is allowed, in words, how a value is checked (None: it is wrong), and how it is
+    written in the environment, where everything is text."""
+
+    allowed: str
+    check: Callable[[Any], Any]
+    from_text: Callable[[str], Any] = str
+
+    def read(self, value: Any, where: str) -> Any:
+        checked = self.check(value)
+        if checked is None:
+            raise SettingsError(f"{where}: must be {self.allowed}, not {_shown(value)}")
+        return checked
+
+
+def _integer(least: int, most: int) -> _Kind:
+    def check(value: Any) -> int | None:
+        return value if type(value) is int and least <= value <= most else None
+
+    def from_text(text: str) -> int | str:
+        return int(text) if re.fullmatch("[0-9]{1,18}", text) else text
+
+    return _Kind(f"an integer from {least} to {most}", check, from_text)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value and "\0" not in value else None
+
+
+def _path(value: Any) -> Path | None:
+    return value if isinstance(value, Path) else None if _text(value) is None else Path(value)
+
+
+def _boolean(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _sha256(value: Any) -> str | None:
+    return value.lower() if isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value) else None
+
+
+def _scopes(value: Any) -> tuple[str, ...] | None:
+    if not isinstance(value, list) or not value or any(scope not in SCOPES for scope in value):
+        return None
+    return tuple(scope for scope in SCOPES if scope in value)
+
+
+_SERVER = {
+    "host": _Kind("a host name or address", _text),
+    "port": _integer(0, 65_535),
+    "data_dir": _Kind("the path of a directory", _path),
+    "max_body_bytes": _integer(1, GIB),
+}
+_DATASTORE = {
+    "session_timeout_seconds": _integer(1, 365 * 86_400),
+    "allow_concurrent_push": _Kind("true or false", _boolean),
+    "queue_bytes": _integer(1, 64 * GIB),
+}
+_KEY = {
+    "key_sha256": _Kind("the SHA-256 of a key as 64 hex digits", _sha256),
+    "key": _Kind("a key in plain", _text),
+    "datastore": _Kind("the name of a datastore", _text),
+    "scopes": _Kind(f"a list of one or more of {', '.join(SCOPES)}", _scopes),
+}
+
+
+def _read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{os.fspath(path)}: must be a TOML file in UTF-8: {error}") from None
+
+
+def _read_datastores(tables: Any) -> dict[str, DatastoreSettings]:
+    if not isinstance(tables, dict) or not tables:
+        raise SettingsError("datastores: must be one or more tables [datastores.<name>]")
+    datastores = {}
+    for name, table in tables.items():
+        if not re.fullmatch("[A-Za-z0-9_-]{1,64}", name):
+            raise SettingsError(
+                f"datastores.{_shown(name)}: a name must be 1 to 64 letters (A-Z, a-z), digits, '_' or '-'"
+            )
+        datastores[name] = DatastoreSettings(**_read_table(table, _DATASTORE, f"datastores.{name}"))
+    return datastores
+
+
+def _read_keys(tables: Any, datastores: Mapping[str, DatastoreSettings]) -> tuple[KeySettings, ...]:
+    if not isinstance(tables, list):
+        raise SettingsError("keys: must be tables [[keys]]")
+    keys: dict[str, KeySettings] = {}
+    for number, table in enumerate(tables):
+        where = f"keys[{number}]"
+        values = _read_table(table, _KEY, where)
+        if ("key" in values) == ("key_sha256" in values):
+            raise SettingsError(f"{where}: must have either key_sha256 or key")
+        for key in ("datastore", "scopes"):
+            if key not in values:
+                raise SettingsError(f"{where}.{key}: is missing; must be {_KEY[key].allowed}")
+        if (name := values["datastore"]) not in datastores:
+            raise SettingsError(
+                f"{where}.datastore: must be one of {', '.join(datastores)}, not {_shown(name)}"
+            )
+        if "key" in values:
+            settings = KeySettings.of(values["key"], values["datastore"], values["scopes"])
+        else:
+            settings = KeySettings(**values)
+        if settings.key_sha256 in keys:
+            raise SettingsError(f"{where}: must not repeat a key that stands above; a key has one datastore")
+        keys[settings.key_sha256] = settings
+    return tuple(keys.values())
+
+
+def _read_table(table: Any, kinds: Mapping[str, _Kind], where: str) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise SettingsError(f"{where}: must be a table, not {_shown(table)}")
+    _refuse_unknown(table, kinds, f"{where}.")
+    return {key: kinds[key].read(value, f"{where}.{key}") for key, value in table.items()}
+
+
+def _refuse_unknown(table: Mapping[str, Any], allowed: Iterable[str], prefix: str) -> None:
+    for key in table:
+        if key not in allowed:
+            raise SettingsError(
+                f"{prefix}{_shown(key, bare=True)}: unknown setting; allowed: {', '.join(allowed)}"
+            )
+
+
+def _shown(value: Any, *, bare: bool = False) -> str:
+    """A value on one line, cut when it is long."""
+    text = repr(value)
+    text = text[1:-1] if bare else text
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,118 @@
+"""The public agent, unchanged, keeps a served tree equal to the disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from processes import Command, Entry, Service, disk, generate, until
+from public_agent import PublicAgent, environment
+
+KEY = "a key for this test"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed() -> None:
+    environment()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    root.mkdir()
+    generate(root)
+    return root
+
+
+@pytest.fixture
+def url(fusion: Callable[..., Command], tmp_path: Path) -> str:
+    config = tmp_path / "fusion.toml"
+    config.write_text(
+        f'[server]\nport = 0\ndata_dir = "{tmp_path}/data"\n[datastores.research]\n'
+        f'[[keys]]\nkey = "{KEY}"\ndatastore = "research"\nscopes = ["read", "ingest"]\n'
+    )
+    return fusion("serve", "--config", str(config)).match(r"listening on (http://\S+)\n")[1]
+
+
+@pytest.fixture
+def service(url: str) -> Iterator[Service]:
+    service = Service(url, KEY)
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def agent(tmp_path: Path, root: Path, url: str) -> Iterator[Callable[[], Command]]:
+    """Start the agent, or end the one that runs and start it anew."""
+    public = PublicAgent(tmp_path / "home", root, url, KEY)
+    running: list[Command] = []
+
+    def start() -> Command:
+        for command in running:
+            command.close()
+        running[:] = [public.start()]
+        running[0].match("WatchManager started")
+        return running[0]
+
+    yield start
+    for command in running:
+        command.close()
+
+
+def told(entries: dict[str, Entry] | None) -> dict[str, Entry]:
+    """What the agent tells of a changing tree: never that a directory's own times have changed."""
+    return {
+        path: entry if not entry.is_dir else Entry(True, 0, 0.0, 0.0)
+        for path, entry in (entries or {}).items()
+    }
+
+
+def test_the_tree_is_the_disk_before_and_after_live_changes(
+    agent: Callable[[], Command], service: Service, root: Path
+) -> None:
+    command = agent()
+    until(lambda: service.tree(root) == disk(root), lambda: command.output)
+
+    def append() -> None:
+        with open(root / "new", "a") as file:
+            file.write("more")
+
+    # One at a time: of several changes within a millisecond the agent itself loses some.
+    for number, change in enumerate(
+        [
+            (root / "new").touch,
+            append,
+            lambda: (root / "new").rename(root / "renamed ü"),
+            lambda: (root / "renamed ü").rename(root / "empty/moved"),
+            lambda: (root / "empty/moved").unlink(),
+            lambda: (root / "made").mkdir(),
+            lambda: (root / "made/file").write_text("text"),
+            lambda: (root / "made/file").unlink(),
+            lambda: (root / "made").rmdir(),
+            lambda: os.replace(root / "file_000.dat", root / "file_001.dat"),
+        ]
+    ):
+        change()
+        until(
+            lambda: told(service.tree(root)) == told(disk(root)),
+            lambda number=number: f"change {number}: {command.output}",
+        )
+
+
+def test_a_restarted_agent_takes_over_and_its_snapshot_mends_what_it_had_lost(
+    agent: Callable[[], Command], service: Service, root: Path
+) -> None:
+    command = agent()
+    until(lambda: service.tree(root) == disk(root), lambda: command.output)
+    first = next(root.glob("dir 0*"))
+    shutil.copytree(first, root / "copied")
+    first.rename(root / "moved")
+    shutil.rmtree(next(root.glob("dir 1*")))
+    (root / 'quote" and\nnewline').unlink()
+    command = agent()
+    until(lambda: service.tree(root) == disk(root), lambda: command.output)
+    (root / "after").touch()
+    until(lambda: str(root / "after") in (service.tree(root) or {}), lambda: command.output)

@@ -1,0 +1,469 @@
+"""The agent against a stand-in: what it tells, in which order, and how it recovers."""
+
+import asyncio
+import logging
+import os
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_fusion import STUCK_SECONDS, Answer, FakeFusion, Request
+
+from fusion.agent import Agent, Phase, Pusher, Refused
+from fusion.agent import agent as agent_module
+from fusion.agent import push as push_module
+from fusion.agent.watch import Watcher, WatchUnavailable
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push_module, "_FIRST_DELAY_SECONDS", 0.001)
+    monkeypatch.setattr(push_module, "_LONGEST_DELAY_SECONDS", 0.01)
+    monkeypatch.setattr(agent_module, "ROOT_POLL_SECONDS", 0.01)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeFusion]:
+    with FakeFusion() as fake:
+        yield fake
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    for name in ("a", "d/b", "d/e/c", "empty/"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if name.endswith("/") else path.write_text(name)
+    return root
+
+
+async def until(true: Callable[[], Any]) -> None:
+    async with asyncio.timeout(STUCK_SECONDS):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(fake: FakeFusion, root: Path, **options: Any) -> AsyncIterator[Agent]:
+    pusher = Pusher(fake.url, "key")
+    agent = Agent(str(root), pusher, **options)
+    task = asyncio.create_task(agent.run())
+    try:
+        yield agent
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await pusher.close()
+
+
+def follow(fake: FakeFusion, root: Path, *steps: Callable[[], Any], **options: Any) -> None:
+    """Run an agent; after the snapshot do the steps, each of which the stand-in must come to show."""
+
+    async def run() -> None:
+        async with running(fake, root, **options):
+            await until(lambda: fake.ends)
+            assert fake.shows(root)
+            for step in steps:
+                step()
+                await until(lambda: fake.shows(root))
+
+    asyncio.run(run())
+
+
+class Gate:
+    """Holds requests of one kind until it is opened."""
+
+    def __init__(self, fake: FakeFusion, holds: Callable[[Request], bool]) -> None:
+        self.held = 0
+        self.open = threading.Event()
+        self._holds = holds
+        fake.intercept = self
+
+    def __call__(self, request: Request) -> None:
+        if self._holds(request):
+            self.held += 1
+            self.open.wait(STUCK_SECONDS)
+
+
+# The snapshot
+
+
+def test_a_session_the_rows_and_the_end(fake: FakeFusion, root: Path) -> None:
+    follow(fake, root)
+    (opened, *pushes, ended) = fake.requests
+    assert opened.document["task_id"].endswith(f":{root}")
+    assert all(push.document["session_id"] == "session-1" for push in pushes)
+    assert [push.is_push("snapshot", end=True) for push in pushes] == [False] * (len(pushes) - 1) + [True]
+    assert (ended.method, ended.headers["session-id"]) == ("DELETE", "session-1")
+
+
+def test_one_event_a_push_and_at_most_a_thousand_rows(fake: FakeFusion, root: Path) -> None:
+    for number in range(2500):
+        (root / f"d/{number}").touch()
+    follow(fake, root)
+    pushes = [push.document for push in fake.pushes("snapshot")]
+    assert [len(push["events"]) for push in pushes] == [1] * len(pushes)
+    assert max(len(push["events"][0]["rows"]) for push in pushes) == 1000
+    assert len({push["events"][0]["index"] for push in pushes}) == 1
+
+
+def test_several_pushes_are_in_flight_and_the_end_waits_for_them(fake: FakeFusion, root: Path) -> None:
+    for number in range(5000):
+        (root / f"d/{number}").touch()
+    gate = Gate(fake, lambda request: request.is_push("snapshot"))
+
+    async def run() -> None:
+        async with running(fake, root):
+            await until(lambda: gate.held == agent_module.CONNECTIONS)
+            assert not fake.pushes("snapshot", end=True)
+            gate.open.set()
+            await until(lambda: fake.ends)
+            assert fake.shows(root)
+
+    asyncio.run(run())
+
+
+def test_a_change_during_the_snapshot_is_told_at_once_and_again_before_the_end(
+    fake: FakeFusion, root: Path
+) -> None:
+    gate = Gate(fake, lambda request: request.is_push("snapshot"))
+
+    def told(name: str) -> int:
+        return sum(
+            row["file_path"] == str(root / name)
+            for push in fake.pushes("message")
+            for event in push.document["events"]
+            for row in event["rows"]
+        )
+
+    async def run() -> None:
+        async with running(fake, root):
+            await until(lambda: gate.held)
+            (root / "a").write_text("longer than before")
+            (root / "d/b").unlink()
+            await until(lambda: told("a") and told("d/b"))
+            assert not fake.ends
+            before = told("a"), told("d/b")
+            gate.open.set()
+            await until(lambda: fake.ends)
+            assert (told("a"), told("d/b")) == (before[0] + 1, before[1] + 1)
+            assert fake.shows(root)
+
+    asyncio.run(run())
+    end = fake.requests.index(fake.pushes("snapshot", end=True)[0])
+    assert all(fake.requests.index(push) < end for push in fake.pushes("message"))
+
+
+def test_names_that_are_not_utf8_and_links(fake: FakeFusion, root: Path) -> None:
+    (root / os.fsdecode(b"caf\xe9")).mkdir()
+    (root / os.fsdecode(b"caf\xe9/\xff")).touch()
+    (root / "link").symlink_to("d")
+    (root / "broken").symlink_to("nowhere")
+    follow(
+        fake,
+        root,
+        lambda: (root / os.fsdecode(b"caf\xe9/\xfe")).touch(),
+        lambda: (root / os.fsdecode(b"caf\xe9")).rename(root / os.fsdecode(b"caf\xe8")),
+        lambda: (root / "d/b").rename(root / os.fsdecode(b"\xb5")),
+    )
+    assert b"caf\\udce9" in b"".join(push.body for push in fake.pushes("snapshot"))
+
+
+def test_a_root_that_is_not_utf8(fake: FakeFusion, tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"\xe9")
+    root.mkdir()
+    follow(fake, root, (root / "x").touch)
+    assert fake.sessions()[0].document["task_id"].endswith("/\\udce9")
+
+
+# Changes
+
+
+def test_files(fake: FakeFusion, root: Path) -> None:
+    follow(
+        fake,
+        root,
+        lambda: (root / "new").write_text("1"),
+        lambda: (root / "new").write_text("12"),
+        lambda: (root / "new").chmod(0o600),
+        lambda: os.utime(root / "new", (5, 1e9 + 0.25)),
+        lambda: (root / "new").rename(root / "d/renamed"),
+        lambda: (root / "d/renamed").replace(root / "a"),
+        lambda: (root / "a").unlink(),
+    )
+
+
+def test_directories(fake: FakeFusion, root: Path) -> None:
+    def grow() -> None:
+        for name in ("x/y/1", "x/y/z/2", "x/3"):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(name)
+
+    follow(
+        fake,
+        root,
+        grow,
+        lambda: (root / "x/y/z/later").touch(),
+        lambda: (root / "x").rename(root / "moved"),
+        lambda: (root / "moved/y/z/deep").touch(),
+        lambda: (root / "moved").rename(root / "empty/moved"),
+        lambda: (root / "empty/moved/y").rename(root / "y"),
+        lambda: (root / "y/z/2").write_text("changed"),
+        lambda: shutil.rmtree(root / "empty/moved"),
+        lambda: shutil.rmtree(root / "y"),
+        lambda: (root / "empty").rmdir(),
+    )
+
+
+def test_a_tree_moved_in_and_out(fake: FakeFusion, root: Path, tmp_path: Path) -> None:
+    for name in ("tree/1/2/3", "tree/4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    follow(
+        fake,
+        root,
+        lambda: (tmp_path / "tree").rename(root / "tree"),
+        lambda: (root / "tree/1/2/new").touch(),
+        lambda: (root / "tree").rename(tmp_path / "tree"),
+        lambda: (tmp_path / "tree/1/2/unseen").touch() or (root / "seen").touch(),
+    )
+    assert not any("unseen" in push.body.decode() for push in fake.pushes("message"))
+
+
+def test_a_file_becomes_a_directory_and_back(fake: FakeFusion, root: Path) -> None:
+    def directory() -> None:
+        (root / "a").unlink()
+        (root / "a").mkdir()
+        (root / "a/x").touch()
+
+    def file() -> None:
+        shutil.rmtree(root / "a")
+        (root / "a").touch()
+
+    follow(fake, root, directory, lambda: (root / "a/y").touch(), file)
+
+
+def test_many_changes_at_once(fake: FakeFusion, root: Path) -> None:
+    def fill() -> None:
+        for number in range(2100):
+            (root / f"d/{number}").touch()
+
+    follow(fake, root, fill, lambda: shutil.rmtree(root / "d"))
+    assert max(sum(len(e["rows"]) for e in p.document["events"]) for p in fake.pushes("message")) <= 2000
+
+
+def test_changes_come_in_order_one_push_at_a_time(fake: FakeFusion, root: Path) -> None:
+    gate = Gate(fake, lambda request: request.is_push("message"))
+
+    async def run() -> None:
+        async with running(fake, root):
+            await until(lambda: fake.ends)
+            (root / "a").write_text("first")
+            await until(lambda: gate.held == 1)
+            (root / "a").unlink()
+            (root / "other").touch()
+            assert len(fake.pushes("message")) == 1
+            gate.open.set()
+            await until(lambda: fake.shows(root))
+
+    asyncio.run(run())
+
+
+def test_a_directory_that_becomes_readable_is_scanned(
+    fake: FakeFusion, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+    closed = {str(root / "d")}
+
+    def refusing(path: str) -> Any:
+        if path in closed:
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+
+    async def run() -> None:
+        async with running(fake, root):
+            await until(lambda: fake.ends)
+            assert str(root / "d/b") not in fake.rows and str(root / "d") in fake.rows
+            closed.clear()
+            (root / "d").chmod(0o711)
+            await until(lambda: fake.shows(root))
+            (root / "d/e/new").touch()
+            await until(lambda: fake.shows(root))
+
+    asyncio.run(run())
+
+
+# Trouble
+
+
+def test_a_lost_session_is_replaced_by_a_new_one_with_a_new_snapshot(fake: FakeFusion, root: Path) -> None:
+    async def run() -> None:
+        async with running(fake, root):
+            await until(lambda: fake.ends == 1)
+            gone = Answer(404, {"detail": "unknown session"})
+            fake.intercept = lambda r: (
+                gone if r.path.endswith("/events/") and b"session-1" in r.body else None
+            )
+            (root / "a").write_text("changed")
+            await until(lambda: fake.ends == 2 and fake.shows(root))
+            assert len(fake.sessions()) == 2
+
+    asyncio.run(run())
+
+
+def test_an_expired_session_is_noticed_by_its_heartbeat(fake: FakeFusion, root: Path) -> None:
+    fake.heartbeat_seconds = 0.01
+    gone = Answer(404, {"detail": "expired"})
+
+    async def run() -> None:
+        async with running(fake, root):
+            await until(lambda: sum(r.path.endswith("/heartbeat") for r in list(fake.requests)) >= 3)
+            fake.intercept = lambda r: gone if r.headers.get("session-id") == "session-1" else None
+            await until(lambda: fake.ends == 2 and fake.shows(root))
+
+    asyncio.run(run())
+
+
+def test_a_superseded_agent_waits_until_the_newer_session_has_ended(fake: FakeFusion, root: Path) -> None:
+    async def run() -> None:
+        async with running(fake, root) as agent:
+            await until(lambda: fake.ends == 1)
+            obsolete = Answer(419, {"detail": "obsolete"})
+            fake.intercept = lambda r: obsolete if b"session-1" in r.body else None
+            (root / "a").write_text("changed")
+            asked = Request("GET", "/ingestor-api/v1/sessions/", {}, b"").path
+            await until(lambda: sum(r.method == "GET" and r.path == asked for r in list(fake.requests)) >= 3)
+            assert agent.phase is Phase.SUPERSEDED
+            assert len(fake.sessions()) == 1
+            fake.authoritative = False
+            await until(lambda: fake.ends == 2 and fake.shows(root))
+
+    asyncio.run(run())
+
+
+def test_a_server_that_comes_later(root: Path) -> None:
+    with FakeFusion() as fake:
+        port = fake.port
+
+    async def run() -> None:
+        pusher = Pusher(f"http://127.0.0.1:{port}", "key")
+        task = asyncio.create_task(Agent(str(root), pusher).run())
+        await until(lambda: pusher.out_of_reach)
+        with FakeFusion(port) as later:
+            await until(lambda: later.ends and later.shows(root))
+            task.cancel()
+            await asyncio.wait([task])
+            await pusher.close()
+
+    asyncio.run(run())
+
+
+def test_an_agent_that_is_not_wanted_gives_up(fake: FakeFusion, root: Path) -> None:
+    async def run() -> None:
+        pusher = Pusher(fake.url, "key")
+        try:
+            await Agent(str(root), pusher).run()
+        finally:
+            await pusher.close()
+
+    fake.intercept = lambda request: Answer(401, {"detail": "unknown key"})
+    with pytest.raises(Refused, match="unknown key"):
+        asyncio.run(run())
+    fake.intercept = lambda r: Answer(422, {"detail": "bad row"}) if r.is_push("snapshot") else None
+    with pytest.raises(Refused, match="bad row"):
+        asyncio.run(run())
+
+
+def test_an_overflow_is_signalled_and_mended_by_a_new_snapshot(
+    fake: FakeFusion, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+
+    async def run() -> None:
+        async with running(fake, root):
+            await until(lambda: fake.ends == 1)
+            for number in range(limit // 2 + 2):  # the agent cannot read while this loop has the thread
+                name = root / f"d/{number % 500}"
+                os.close(os.open(name, os.O_CREAT | os.O_WRONLY))
+                os.remove(name)
+            (root / "d/e/last").touch()
+            await until(lambda: fake.ends == 2 and fake.shows(root))
+
+    with caplog.at_level(logging.WARNING, "fusion.agent"):
+        asyncio.run(run())
+    (signal,) = [r.document for r in fake.requests if r.path.endswith("/events/") and b'"anomaly"' in r.body]
+    assert (signal["session_id"], signal["events"]) == ("session-1", [])
+    assert len(fake.sessions()) == 2
+    assert "faster than they could be read" in caplog.text
+
+
+@pytest.mark.parametrize("loss", ["limited", "unavailable"])
+def test_without_all_watches_the_tree_is_scanned_again_and_again(
+    fake: FakeFusion, root: Path, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
+    def limited(self: Watcher, path: str) -> None:
+        self.limited = True
+
+    def unavailable(self: Watcher, root: str) -> None:
+        raise WatchUnavailable("this system has no inotify")
+
+    if loss == "limited":
+        monkeypatch.setattr(Watcher, "add", limited)
+    else:
+        monkeypatch.setattr(Watcher, "__init__", unavailable)
+
+    async def run() -> None:
+        async with running(fake, root, rescan_seconds=0.01):
+            await until(lambda: fake.ends)
+            (root / "new").touch()
+            await until(lambda: fake.shows(root))
+        assert len(fake.sessions()) == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("removed", ["root", "parent"])
+def test_a_root_that_goes_away_and_comes_back(fake: FakeFusion, tmp_path: Path, removed: str) -> None:
+    fake.heartbeat_seconds = 0.02
+    root = tmp_path / "parent/root"
+    root.mkdir(parents=True)
+    (root / "x").touch()
+    moved = root if removed == "root" else root.parent
+
+    async def run() -> None:
+        async with running(fake, root):
+            await until(lambda: fake.ends == 1)
+            moved.rename(tmp_path / "elsewhere")
+            await until(lambda: not fake.rows)
+            root.mkdir(parents=True)
+            (root / "y").touch()
+            await until(lambda: fake.ends == 2 and fake.shows(root))
+            (root / "z").touch()
+            await until(lambda: fake.shows(root))
+
+    asyncio.run(run())
+
+
+def test_phases(fake: FakeFusion, root: Path) -> None:
+    phases: list[Phase] = []
+    follow(fake, root, on_phase=phases.append)
+    assert phases == [Phase.CONNECTING, Phase.SCANNING, Phase.FOLLOWING]
+
+
+def test_a_session_that_cannot_be_ended_is_left_to_expire(fake: FakeFusion, root: Path) -> None:
+    fake.intercept = lambda request: Answer(500, {}) if request.method == "DELETE" else None
+    follow(fake, root)
+    assert fake.requests[-1].method == "DELETE"
+
+
+def test_nothing_is_left_open(fake: FakeFusion, root: Path) -> None:
+    follow(fake, root)
+    open_files = [Path("/proc/self/fd", number) for number in os.listdir("/proc/self/fd")]
+    assert "anon_inode:inotify" not in [os.readlink(file) for file in open_files if file.is_symlink()]
