@@ -56,4 +56,4 @@ class ServingClock:
     def _advance(self, time_now: float) -> None:
         gap = time_now - self._ticked
         if gap <= STALL_SECONDS and self._ticked >= self._frozen_until:
-            self._now = max(self._now, self._at_tick + gap)
+            self._now = self._at_tick + gap

@@ -37,9 +37,8 @@ class Readiness:
         self.trip: Trip | None = None
         self._opened = False  # there ever was a session
         self._serving = False  # the authoritative session is alive
-        self._first = False  # its first snapshot, which begins with the session, has not ended
         self._rows = False  # a snapshot row came since the session was opened, or since its last end
-        self._counts = False  # the snapshot that runs began after the last anomaly signal
+        self._counts = False  # the latest snapshot began after the last anomaly signal
         self._ended = False  # a snapshot end came that may make the views ready
         self._latched = False
 
@@ -65,7 +64,7 @@ class Readiness:
     def open(self) -> None:
         """A new authoritative session, and with it its first snapshot."""
         self._opened = self._serving = True
-        self._first, self._rows, self._counts = True, False, True
+        self._rows, self._counts = False, True
         self._ended = self._latched = False
 
     def lose(self) -> None:
@@ -78,10 +77,10 @@ class Readiness:
             self._rows = self._counts = True
 
     def snapshot_end(self) -> None:
-        """The authoritative session's snapshot end was applied. An end of nothing changes nothing."""
-        if self._serving and (self._rows or self._first) and self._counts:
+        """The authoritative session's snapshot end was applied. A repeated end changes nothing."""
+        if self._serving and self._counts:
             self._ended = True
-        self._rows = self._first = False
+        self._rows = False
 
     def anomaly(self, tripped_at: float, reason: str | None, session_id: str) -> Trip:
         """Open the breaker, or note one more signal: only a snapshot that begins after it closes it."""

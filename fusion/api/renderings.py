@@ -1,40 +1,111 @@
-"""Large answers asked for several times at one revision of an index are rendered once and held once."""
+"""Large answers: each is rendered once for all who ask at the same time, and together they are bounded in bytes."""
 
 from __future__ import annotations
 
 import asyncio
+import weakref
+from collections import deque
 from collections.abc import Callable, Hashable
-from weakref import WeakValueDictionary
+from typing import NamedTuple
+
+# What large answers may take of memory together; one that is larger goes alone.
+BUDGET_BYTES = 1 << 30
+
+
+class Budget:
+    """Bytes to be held for a while. Who asks first gets first."""
+
+    class _Waiter(NamedTuple):
+        size_bytes: int
+        turn: asyncio.Future[None]
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        self._held_bytes = 0
+        self._waiters: deque[Budget._Waiter] = deque()
+
+    async def take(self, size_bytes: int) -> None:
+        """Wait until there is room, or until nobody else holds any."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiters.append(self._Waiter(size_bytes, turn))
+        self._admit()
+        await turn
+
+    def give_back(self, size_bytes: int) -> None:
+        self._held_bytes -= size_bytes
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiters:
+            size_bytes, turn = self._waiters[0]
+            if self._held_bytes and self._held_bytes + size_bytes > self._budget_bytes:
+                return
+            self._waiters.popleft()
+            if not turn.cancelled():
+                self._held_bytes += size_bytes
+                turn.set_result(None)
 
 
 class Rendering:
-    """One large answer. It lives as long as somebody waits for it or sends it."""
+    """One large answer. Its bytes count against the budget as long as somebody holds it."""
 
-    __slots__ = ("__weakref__", "_future")
+    __slots__ = ("__weakref__", "_task", "revision")
 
-    def __init__(self, future: asyncio.Future[bytes]) -> None:
-        self._future = future
+    def __init__(
+        self,
+        budget: Budget,
+        size_bytes: int,
+        revision: Callable[[], int],
+        render: Callable[[], asyncio.Future[bytes]],
+    ) -> None:
+        # Of the index, before it was read; None while it still waits for room.
+        self.revision: int | None = None
+        self._task = asyncio.create_task(self._run(budget, size_bytes, revision, render))
         # Everybody who asked may be gone by the time it fails.
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def body(self) -> bytes:
         """The bytes. One client that goes away does not take them from the others."""
-        return await asyncio.shield(self._future)
+        return await asyncio.shield(self._task)
+
+    async def _run(
+        self,
+        budget: Budget,
+        size_bytes: int,
+        revision: Callable[[], int],
+        render: Callable[[], asyncio.Future[bytes]],
+    ) -> bytes:
+        await budget.take(size_bytes)
+        release = weakref.finalize(self, budget.give_back, size_bytes)
+        release.atexit = False
+        self.revision = revision()
+        try:
+            return await render()
+        except BaseException:
+            # Its traceback holds on to us.
+            release()
+            raise
 
 
 class Renderings:
-    """The answers that are alive, by what was asked.
+    """The newest rendering of everything somebody is being sent or waits for."""
 
-    A key holds the index's revision when its first request came; what is rendered shows that revision or a
-    later one, so it serves every request that finds the index still there.
-    """
+    def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
+        self._budget = Budget(budget_bytes)
+        self._newest: weakref.WeakValueDictionary[Hashable, Rendering] = weakref.WeakValueDictionary()
 
-    def __init__(self) -> None:
-        self._alive: WeakValueDictionary[Hashable, Rendering] = WeakValueDictionary()
+    def share(
+        self,
+        key: Hashable,
+        size_bytes: int,
+        revision: Callable[[], int],
+        render: Callable[[], asyncio.Future[bytes]],
+    ) -> Rendering:
+        """What ``key`` looks like now or later: a rendering that has not begun, or one of the present revision.
 
-    def share(self, key: Hashable, render: Callable[[], asyncio.Future[bytes]]) -> Rendering:
-        """The rendering of ``key``, started by ``render`` when there is none. Keep it beside its bytes."""
-        rendering = self._alive.get(key)
-        if rendering is None:
-            rendering = self._alive[key] = Rendering(render())
-        return rendering
+        ``size_bytes`` is an estimate. Keep the rendering as long as its bytes.
+        """
+        newest = self._newest.get(key)
+        if newest is None or newest.revision not in (None, revision()):
+            newest = self._newest[key] = Rendering(self._budget, size_bytes, revision, render)
+        return newest

@@ -8,7 +8,7 @@ import orjson
 from sanic import HTTPResponse, Request
 
 JSON = "application/json"
-SLICE_BYTES = 1 << 17
+SLICE_BYTES = 1 << 20
 
 
 def json_response(document: Any) -> HTTPResponse:

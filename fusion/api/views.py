@@ -20,6 +20,8 @@ from fusion.events import normalise_path
 
 # Above this many nodes an answer takes longer than the way to a thread and back, and keeps others waiting.
 INLINE_NODES = 2_000
+# What a node takes in JSON, about.
+NODE_BYTES = 240
 # The same for a search, whose cost grows with all names there are.
 INLINE_NAMES = 50_000
 
@@ -39,12 +41,18 @@ async def tree(request: Request, datastore: Datastore) -> HTTPResponse | None:
     render = partial(index.tree_json, path, recursive=recursive, max_depth=max_depth, only_path=only_path)
     try:
         stats = index.stats(path)
-        if stats.files + stats.directories <= INLINE_NODES:
+        nodes = stats.files + stats.directories
+        if nodes <= INLINE_NODES:
             body = render()
         else:
             context = request.app.ctx
-            key = (datastore.name, index.revision, path, recursive, max_depth, only_path)
-            rendering = context.renderings.share(key, partial(context.workers.view, render))
+            rendering = context.renderings.share(
+                (datastore.name, path, recursive, max_depth, only_path),
+                # How much a limited depth leaves out is not known before.
+                nodes * NODE_BYTES if recursive and max_depth is None else 0,
+                lambda: index.revision,
+                lambda: context.workers.view(render),
+            )
             body = await rendering.body()
     except KeyError:
         shown = path.decode("utf-8", "replace")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from service import Store, accepted, file, folder, refused, until, wrong_field
+from service import Server, Store, accepted, file, folder, refused, until, wrong_field
 
 DELETE: Any = object()
 
@@ -471,3 +473,22 @@ def test_the_agents_own_requests_in_its_order(store: Store) -> None:
     post([delete(later, "/data/small/d/one"), update(later, ("/data/small/moved/one", False))], "message")
     assert store.paths() == {"/data", "/data/small", "/data/small/moved", "/data/small/moved/one"}
     assert store.heartbeat(session).status_code == 200
+
+
+# Load
+
+
+def test_pushes_wait_for_room_rather_than_being_refused(start: Callable[..., Server]) -> None:
+    """A queue that has room for about one push at a time, and many agents."""
+    server = start({"one": "queue_bytes = 1048576\nallow_concurrent_push = true"})
+    store = Store(server, "one")
+    store.ready()
+    rows = [file(f"/{'x' * 200}{number}") for number in range(3_000)]
+
+    def agent(number: int) -> list[int]:
+        mine = Store(server, "one")
+        session = mine.open(f"task{number}")
+        return [mine.try_message(session, *rows).status_code for _ in range(4)]
+
+    with ThreadPoolExecutor(8) as agents:
+        assert list(agents.map(agent, range(8))) == [[204] * 4] * 8

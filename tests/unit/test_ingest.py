@@ -17,7 +17,7 @@ STUCK_SECONDS = 60.0
 
 
 class Writer:
-    """What the ingest calls: records what it was given, fails or waits on demand. Records are told by `at`."""
+    """What the ingest calls: notes what it was given, fails or waits on demand. Records are told by `at`."""
 
     def __init__(self, queue_bytes: int = 1000) -> None:
         self.applied: list[float] = []

@@ -123,6 +123,8 @@ def test_states(story: Story, steps: str, state: str) -> None:
         ("open end signal open signal end", "tripped"),
         ("open end signal open rows signal end", "tripped"),
         ("open end signal open signal rows end", "ready"),
+        ("open rows open signal rows end", "ready"),
+        ("open rows lose open signal rows end", "ready"),
         # outlives the session
         ("open end signal lose", "tripped"),
         ("open end signal lose end", "tripped"),

@@ -1,8 +1,8 @@
 """Sessions, readiness, breaker and positions beside a model that derives everything from the history.
 
-The model keeps a list of what was accepted and when, and answers each question by reading it from the start. The
-datastore runs with its real queue and writer; every call is waited for and the clock is moved by hand, so that a
-history always has one outcome.
+The model keeps a list of what was accepted and when, and answers each question by reading it from the start.
+The datastore runs with its real queue and writer; every call is waited for and the clock is moved by hand, so
+that a history always has one outcome.
 """
 
 from __future__ import annotations
@@ -78,19 +78,19 @@ class Model:
         return opened[-1] if opened and self.status(opened[-1]) == OK else None
 
     def ends(self) -> list[tuple[int, int]]:
-        """Every snapshot that was ended: where it began for the breaker (-1: it never did), and where it ended."""
-        ends, began, opened, first = [], -1, -1, False
+        """Where each snapshot that ended began, as the breaker sees it (-1: nowhere), and where it ended."""
+        ends = []
+        first_row, opened, is_first = -1, -1, False
         for position, happening in enumerate(self.history):
             if happening.kind == "open":
-                began, opened, first = -1, position, True
-            elif happening.kind == "rows" and began < 0:
-                began = position
+                first_row, opened, is_first = -1, position, True
+            elif happening.kind == "rows" and first_row < 0:
+                first_row = position
             elif happening.kind == "end":
-                if began >= 0 or first:
-                    # The session itself counts as the beginning if that helps, rows only if they came later.
-                    ends.append((max(began, opened) if first and self._last_signal(position) < opened else began,
-                                 position))  # fmt: skip
-                began, first = -1, False
+                with_session = is_first and opened > self._last_signal(position)
+                if is_first or first_row >= 0:
+                    ends.append((opened if with_session else first_row, position))
+                first_row, is_first = -1, False
         return ends
 
     def _last_signal(self, before: int) -> int:

@@ -1,0 +1,207 @@
+"""Parts of the API that are hard to reach from outside, one by one and in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fusion.api import events
+from fusion.api.failures import Failures
+from fusion.api.offload import completion
+from fusion.api.renderings import Rendering, Renderings
+from fusion.errors import Overloaded
+
+# Errors
+
+
+def test_an_unforeseen_error_is_a_500_without_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    request: Any = SimpleNamespace(method="GET", path="/views/fs/tree")
+    response = Failures().response(request, RuntimeError("the secret reason"))
+    assert response.status == 500
+    assert response.content_type == "application/json"
+    document = json.loads(response.body or b"")
+    assert document["code"] == "internal_error"
+    assert "secret" not in document["detail"]
+    assert "the secret reason" in caplog.text
+
+
+# Waiting for the store
+
+
+def test_a_client_that_goes_away_does_not_cancel_what_is_queued() -> None:
+    async def scenario() -> None:
+        future: Future[int] = Future()
+        waiting = asyncio.create_task(completion(future))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        future.set_result(7)
+        assert await completion(future) == 7
+
+    asyncio.run(scenario())
+
+
+def test_an_error_of_the_store_reaches_who_waits() -> None:
+    async def scenario() -> None:
+        future: Future[int] = Future()
+        waiting = asyncio.create_task(completion(future))
+        await asyncio.sleep(0)
+        future.set_exception(KeyError("gone"))
+        with pytest.raises(KeyError):
+            await waiting
+
+    asyncio.run(scenario())
+
+
+# Waiting for room in the queue
+
+
+class Crowded:
+    """A datastore whose queue is full for the first pushes."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+
+    def push(self, batch: object) -> object:
+        if self.refusals:
+            self.refusals -= 1
+            raise Overloaded()
+        return batch
+
+
+def test_a_push_waits_for_room_in_the_queue() -> None:
+    store: Any = Crowded(refusals=3)
+    batch: Any = object()
+    assert asyncio.run(events.enqueue(store, batch)) is batch
+
+
+def test_a_push_is_refused_when_there_is_no_room_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "PATIENCE_SECONDS", 0.05)
+    store: Any = Crowded(refusals=1_000_000)
+    batch: Any = object()
+    with pytest.raises(Overloaded):
+        asyncio.run(events.enqueue(store, batch))
+
+
+# Large answers
+
+
+class Views:
+    """An index's revision, and renderings that finish when told."""
+
+    def __init__(self, budget_bytes: int = 100) -> None:
+        self.revision = 1
+        self.started: list[asyncio.Future[bytes]] = []
+        self.renderings = Renderings(budget_bytes)
+
+    def ask(self, key: str, size_bytes: int = 10) -> Rendering:
+        def render() -> asyncio.Future[bytes]:
+            self.started.append(asyncio.get_running_loop().create_future())
+            return self.started[-1]
+
+        return self.renderings.share(key, size_bytes, lambda: self.revision, render)
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_the_same_answer_at_the_same_revision_is_rendered_once() -> None:
+    async def scenario() -> None:
+        views = Views()
+        first = views.ask("a")
+        await turns()
+        assert views.ask("a") is first
+        assert views.ask("b") is not first
+        views.started[0].set_result(b"body")
+        assert await first.body() == b"body"
+        assert views.ask("a") is first
+
+    asyncio.run(scenario())
+
+
+def test_a_later_revision_is_rendered_anew() -> None:
+    async def scenario() -> None:
+        views = Views()
+        first = views.ask("a")
+        await turns()
+        views.revision = 2
+        assert views.ask("a") is not first
+
+    asyncio.run(scenario())
+
+
+def test_a_rendering_that_waits_serves_whoever_asks_meanwhile() -> None:
+    async def scenario() -> None:
+        views = Views(budget_bytes=10)
+        first = views.ask("a")
+        await turns()
+        views.revision = 2
+        second = views.ask("a")
+        await turns()
+        views.revision = 3
+        assert views.ask("a") is second
+        assert len(views.started) == 1
+        views.started[0].set_result(b"old")
+        await first.body()
+        del first
+        gc.collect()
+        await turns()
+        assert second.revision == 3
+        assert len(views.started) == 2
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_larger_than_the_budget_goes_alone() -> None:
+    async def scenario() -> None:
+        views = Views(budget_bytes=10)
+        large = views.ask("large", 1_000)
+        small = views.ask("small", 1)
+        await turns()
+        assert (large.revision, small.revision) == (1, None)
+        views.started[0].set_result(b"")
+        await large.body()
+        del large
+        gc.collect()
+        await turns()
+        assert small.revision == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_rendering_that_failed_gives_its_room_back() -> None:
+    async def scenario() -> None:
+        views = Views(budget_bytes=10)
+        failed, after = views.ask("failed"), views.ask("after")
+        await turns()
+        views.started[0].set_exception(KeyError("/gone"))
+        with pytest.raises(KeyError):
+            await failed.body()
+        await turns()
+        assert after.revision == 1
+
+    asyncio.run(scenario())
+
+
+def test_one_client_that_goes_away_takes_no_answer_from_another() -> None:
+    async def scenario() -> None:
+        views = Views()
+        rendering = views.ask("a")
+        leaving = asyncio.create_task(rendering.body())
+        staying = asyncio.create_task(rendering.body())
+        await turns()
+        leaving.cancel()
+        await turns()
+        views.started[0].set_result(b"body")
+        assert await staying == b"body"
+
+    asyncio.run(scenario())
