@@ -1,7 +1,7 @@
 """Trees to measure with: rows in the order an agent sends them, push bodies, and what must come out.
 
-Corpus S is a store of submissions: `/data/upload/submit/{c}/{c}/{uuid}/sub_{0..3}/data_{0000..0249}.dat`, children before
-parents, 80-byte file paths, times in microseconds. The same size and seed give the same rows.
+Corpus S is a store of submissions: `/data/upload/submit/{c}/{c}/{uuid}/sub_{0..3}/data_{0000..0249}.dat`,
+children before parents, 80-byte file paths, times in microseconds. The same size and seed give the same rows.
 """
 
 from __future__ import annotations

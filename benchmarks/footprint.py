@@ -1,4 +1,4 @@
-"""Bytes per node, by what a fresh process holds more of: `footprint.py index|objects NODES` prints a JSON object.
+"""How much more a fresh process holds with corpus S: `footprint.py index|objects NODES` prints a JSON object.
 
 The rows come from a generator, so that nothing but the tree is kept.
 """

@@ -38,9 +38,10 @@ def resident_bytes(pid: int | str = "self") -> int:
     raise KeyError("Rss")
 
 
-def forget_peak() -> None:
-    """VmHWM begins anew at what is resident now."""
-    Path("/proc/self/clear_refs").write_text("5")
+def forget_peak(pid: int | str = "self") -> int:
+    """VmHWM begins anew at what is resident now, which is returned."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return memory_bytes("VmHWM", pid)
 
 
 def available_bytes() -> int:
@@ -51,7 +52,7 @@ def available_bytes() -> int:
 
 
 def warm_host(wanted_bytes: int) -> int:
-    """Touch memory and give it back, so that a virtual machine's host has it backed; returns the bytes touched.
+    """Touch memory and give it back, so that a virtual machine's host has it backed; returns the bytes.
 
     Without it the first use of each page may wait for the host, and times are up to three times longer.
     """
@@ -71,21 +72,25 @@ def cpu_seconds(pid: int) -> float:
 
 @dataclass
 class Contender:
-    """One way to do a thing: `run` is timed with what `prepare` made, `check` raises unless its result is right."""
+    """One way to do a thing: `run` is timed with what `prepare` made, `check` raises when it went wrong.
+
+    `pid` says whose memory counts, given what `prepare` made.
+    """
 
     name: str
     prepare: Callable[[], Any]
     run: Callable[[Any], Any]
     check: Callable[[Any], None]
+    pid: Callable[[Any], int | str] = lambda _: "self"
 
 
 @dataclass
 class Figures:
-    """Times of one contender in one contest; `peak_bytes` is what a round held at most beyond its start."""
+    """Times of one contender; `peak_bytes` is what a round held at most beyond its start."""
 
     name: str
     seconds: list[float] = field(default_factory=list)
-    peak_bytes: int | None = None
+    peak_bytes: int = 0
 
     @property
     def best(self) -> float:
@@ -96,7 +101,7 @@ class Figures:
         return statistics.median(self.seconds)
 
     def held(self, peak_bytes: int) -> None:
-        self.peak_bytes = max(peak_bytes, self.peak_bytes or 0)
+        self.peak_bytes = max(peak_bytes, self.peak_bytes)
 
 
 @dataclass
@@ -111,21 +116,20 @@ class Contest:
 
 def race(
     benchmark: BenchmarkFixture, ledger: Ledger, title: str, count: int, unit: str,
-    subject: Contender, *peers: Contender, rounds: int = 5,
+    subject: Contender, *peers: Contender, rounds: int = 7,
 ) -> None:  # fmt: skip
     """Benchmark `subject`; before each of its rounds every peer has one, so that all see the same machine."""
     figures = {contender.name: Figures(contender.name) for contender in (subject, *peers)}
-    resident = 0
     state: Any = None
     result: Any = None
+    resident = 0
 
     def setup() -> None:
-        nonlocal resident, state
+        nonlocal state, resident
         for peer in peers:
             _one_round(peer, figures[peer.name])
         state = subject.prepare()
-        forget_peak()
-        resident = memory_bytes("VmHWM")
+        resident = forget_peak(subject.pid(state))
 
     def target() -> None:
         nonlocal result
@@ -133,7 +137,7 @@ def race(
 
     def teardown() -> None:
         nonlocal state, result
-        figures[subject.name].held(memory_bytes("VmHWM") - resident)
+        figures[subject.name].held(memory_bytes("VmHWM", subject.pid(state)) - resident)
         subject.check(result)
         state = result = None
 
@@ -144,12 +148,11 @@ def race(
 
 def _one_round(contender: Contender, figures: Figures) -> None:
     state = contender.prepare()
-    forget_peak()
-    resident = memory_bytes("VmHWM")
+    resident = forget_peak(contender.pid(state))
     started = time.perf_counter()
     result = contender.run(state)
     seconds = time.perf_counter() - started
-    figures.held(memory_bytes("VmHWM") - resident)
+    figures.held(memory_bytes("VmHWM", contender.pid(state)) - resident)
     contender.check(result)
     figures.seconds.append(seconds)
 
@@ -180,7 +183,7 @@ class Ledger:
                         _seconds(figures.best),
                         _seconds(figures.median),
                         f"{_seconds(figures.best / contest.count)} a {contest.unit}",
-                        "" if figures.peak_bytes is None else f"{figures.peak_bytes / MIB:,.0f} MiB",
+                        f"{figures.peak_bytes / MIB:,.0f} MiB",
                         "" if first else _ratio(fusion.best, figures.best),
                     ]
                 )
@@ -189,9 +192,9 @@ class Ledger:
         if self.facts:
             lines += [*_table([["figure", "value"], *([*fact] for fact in self.facts)]), ""]
         lines += [
-            "Best and median are of the rounds; contenders took turns, the garbage collector was off, and every",
-            "result was checked. Peak memory is what a round held at most beyond what was there at its start;",
-            "memory freed by earlier rounds and kept by the allocator does not show. Ratios are of the best rounds.",
+            "Best and median are of the rounds, ratios of the best ones. Contenders took turns, the garbage",
+            "collector was off, every result was checked. Peak memory is what a round held at most beyond",
+            "its start (over HTTP: in the server); what was kept from earlier rounds does not show.",
         ]
         return "\n".join(lines) + "\n"
 

@@ -6,7 +6,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -134,9 +134,9 @@ def fresh(paths: list[str]) -> list[str]:
 def test_contains(
     benchmark: BenchmarkFixture, ledger: Ledger, corpus: Corpus, index: PathIndex, shuffled: list[str]
 ) -> None:
-    table = dict.fromkeys(corpus.paths)
+    table: dict[str, None] = dict.fromkeys(corpus.paths)
 
-    def count_in(container: Container[str]) -> Callable[[list[str]], int]:
+    def count_in(container: PathIndex | dict[str, None]) -> Callable[[list[str]], int]:
         def run(paths: list[str]) -> int:
             found = 0
             for path in paths:
@@ -180,7 +180,7 @@ def test_tree(benchmark: BenchmarkFixture, ledger: Ledger, corpus: Corpus, index
     entries = corpora.tree_of(corpus.rows)
     ready = entries.as_dict()
     expected = orjson.dumps(ready)
-    assert b"".join(index.tree_chunks()) == expected
+    assert b"".join(map(bytes, index.tree_chunks())) == expected
 
     def chunks(_: None) -> int:
         return sum(map(len, index.tree_chunks()))
@@ -284,12 +284,10 @@ def test_footprint(ledger: Ledger) -> None:
         ("objects", "Python objects with slots and dicts of children"),
     ):
         held, nodes, peak = (found[kind][key] for key in ("held", "nodes", "peak"))
-        ledger.facts.append(
-            (
-                f"resident memory per node, {name}",
-                f"{held / nodes:.1f} bytes ({held / MIB:,.0f} MiB for {nodes:,} nodes, peak {peak / MIB:,.0f} MiB)",
-            )
+        value = (
+            f"{held / nodes:.1f} bytes ({held / MIB:,.0f} MiB, peak {peak / MIB:,.0f} MiB, {nodes:,} nodes)"
         )
+        ledger.facts.append((f"resident memory per node, {name}", value))
     parts = found["index"]["parts"]
     each = ", ".join(f"{name} {size / found['index']['nodes']:.1f}" for name, size in parts.items())
     ledger.facts.append(("bytes in use per node, by part", each))

@@ -43,9 +43,9 @@ class RootReplaced(Exception):
 class Agent:
     """Scans `root`, pushes it as a snapshot, and follows it until cancelled.
 
-    One event loop runs it; `phase`, `scan` and `pushed` may be read from any thread. A lost session or a
-    watcher that overflowed starts over with a new session and a new snapshot; everything a later try can mend
-    is tried again.
+    The content of the directories in `skip` is left out. One event loop runs it; `phase`, `scan` and `pushed`
+    may be read from any thread. A lost session or a watcher that overflowed starts over with a new session
+    and a new snapshot; everything a later try can mend is tried again.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Agent:
         pusher: Pusher,
         *,
         on_phase: Callable[[Phase], None] = lambda phase: None,
+        skip: frozenset[str] = frozenset(),
         rescan_seconds: float = RESCAN_SECONDS,
     ) -> None:
         self.root = os.path.abspath(root)
@@ -65,7 +66,7 @@ class Agent:
         self._pusher = pusher
         self._on_phase = on_phase
         self._rescan_seconds = rescan_seconds
-        self._skip = pseudo_mounts()
+        self._skip = skip | pseudo_mounts()
         self._changes: dict[
             str, bool
         ] = {}  # path -> whether its content must be scanned too; not yet announced

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import httpx
@@ -80,8 +81,8 @@ class Watch:
             loop.add_signal_handler(number, task.cancel)
         key = generate_key()
         try:
-            async with own_server(self._host, self._port, key) as (url, ended):
-                await self._follow(url, key, ended)
+            async with own_server(self._host, self._port, key) as server:
+                await self._follow(server, key)
             raise AssertionError("following ends by an exception")
         except asyncio.CancelledError:
             status, say, text = 0 if self._ready else 130, self._display.line, "stopped"
@@ -99,17 +100,19 @@ class Watch:
             say(text)
         return status
 
-    async def _follow(self, url: str, key: str, ended: asyncio.Task[int]) -> None:
-        local = reachable(url)
+    async def _follow(self, server: "OwnServer", key: str) -> None:
+        local = reachable(server.url)
         start = quote(os.fsencode(self._directory))
         curl = shlex.join(
             ["curl", "-H", f"X-API-Key: {key}", f"{local}/views/fs/tree?path={start}&max_depth=1"]
         )
-        self._display.line(f"serving {printable(self._directory)} at {url}")
+        self._display.line(f"serving {printable(self._directory)} at {server.url}")
         self._display.line(f"API key (shown only now): {key}")
         self._display.line(f"once it is ready, try\n  {curl}")
         pusher = Pusher(local, key)
-        agent = Agent(self._directory, pusher, on_phase=self._phases.put_nowait)
+        # The server's own files are left out: it writes them for every change it is told.
+        skip = frozenset([os.path.realpath(server.folder)])
+        agent = Agent(self._directory, pusher, on_phase=self._phases.put_nowait, skip=skip)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(pusher.close)
             client = await stack.enter_async_context(
@@ -122,7 +125,7 @@ class Watch:
                     group.create_task(agent.run())
                     group.create_task(self._report(agent, client))
                     group.create_task(self._show_progress(agent))
-                    group.create_task(_raise_when_ended(ended))
+                    group.create_task(_raise_when_ended(server.ended))
             except BaseExceptionGroup as errors:
                 raise errors.exceptions[0] from None
 
@@ -155,9 +158,17 @@ class Watch:
             await asyncio.sleep(REFRESH_SECONDS)
 
 
+class OwnServer(NamedTuple):
+    """Where it listens, where its files are, and a task that gives its exit status."""
+
+    url: str
+    folder: str
+    ended: asyncio.Task[int]
+
+
 @contextlib.asynccontextmanager
-async def own_server(host: str, port: int, key: str) -> AsyncIterator[tuple[str, asyncio.Task[int]]]:
-    """A server in a process of its own; gives its URL and a task that ends when it does.
+async def own_server(host: str, port: int, key: str) -> AsyncIterator[OwnServer]:
+    """A server in a process of its own.
 
     It is in a session of its own, so that Ctrl-C reaches it through us, after the agent; should we be killed,
     it sees its standard input close and ends as well.
@@ -179,7 +190,7 @@ async def own_server(host: str, port: int, key: str) -> AsyncIterator[tuple[str,
             if announcement is None:
                 raise ServerEnded(await ended)
             drain = asyncio.create_task(process.stdout.read())
-            yield announcement[0].decode(), ended
+            yield OwnServer(announcement[0].decode(), folder, ended)
             drain.cancel()
         finally:
             with contextlib.suppress(ProcessLookupError):

@@ -12,6 +12,7 @@ from sanic.exceptions import MethodNotAllowed as SanicMethodNotAllowed
 from sanic.exceptions import PayloadTooLarge, SanicException
 from sanic.handlers import ErrorHandler
 
+from fusion.api.requests import STAND_IN
 from fusion.errors import (
     BadRequest,
     BodyTooLarge,
@@ -84,8 +85,7 @@ def translate(request: Request, exception: BaseException) -> FusionError:
     if isinstance(exception, CancelledError):
         return Interrupted()
     if isinstance(exception, PayloadTooLarge):
-        # Sanic stands in a request of the method NONE for one whose header it could not read.
-        if request.method == "NONE":
+        if request.method == STAND_IN:
             return HeaderTooLarge(request.app.config.REQUEST_MAX_HEADER_SIZE)
         return BodyTooLarge(request.app.ctx.max_body_bytes)
     if isinstance(exception, SanicException):

@@ -1,4 +1,4 @@
-"""What stands before every handler that serves a datastore: the key, its scope, its datastore."""
+"""What stands before every handler: the key, its scope, its datastore, a body nobody asked for."""
 
 from __future__ import annotations
 
@@ -10,18 +10,28 @@ from sanic import HTTPResponse, Request
 from fusion.api.requests import read_body
 from fusion.datastore import Datastore
 
-Handler = Callable[[Request, Datastore], Awaitable[HTTPResponse | None]]
+Handler = Callable[[Request], Awaitable[HTTPResponse | None]]
+DatastoreHandler = Callable[[Request, Datastore], Awaitable[HTTPResponse | None]]
 
 
-def guard(
-    scope: str, *, takes_body: bool = False
-) -> Callable[[Handler], Callable[..., Awaitable[HTTPResponse | None]]]:
+def public(handler: Handler) -> Handler:
+    """Needs no key. A body is read and dropped, so that the connection can be used again."""
+
+    @wraps(handler)
+    async def served(request: Request) -> HTTPResponse | None:
+        await read_body(request)
+        return await handler(request)
+
+    return served
+
+
+def guard(scope: str, *, takes_body: bool = False) -> Callable[[DatastoreHandler], Handler]:
     """Check the key before any of the body is read, then call the handler with the key's own datastore.
 
-    A body that the handler does not take is read and dropped, so that the connection can be used again.
+    A body that the handler does not take is dropped like that of a public route.
     """
 
-    def decorate(handler: Handler) -> Callable[..., Awaitable[HTTPResponse | None]]:
+    def decorate(handler: DatastoreHandler) -> Handler:
         @wraps(handler)
         async def guarded(request: Request) -> HTTPResponse | None:
             context = request.app.ctx

@@ -7,6 +7,7 @@ from importlib.resources import files
 import orjson
 from sanic import Blueprint, HTTPResponse, Request
 
+from fusion.api.guard import public
 from fusion.api.openapi import DESCRIPTION
 from fusion.api.responses import json_bytes, json_response
 
@@ -20,6 +21,7 @@ _OPENAPI = orjson.dumps(DESCRIPTION)
 
 
 @pages.get("/")
+@public
 async def greeting(request: Request) -> HTTPResponse:
     return json_response(
         {
@@ -30,20 +32,24 @@ async def greeting(request: Request) -> HTTPResponse:
 
 
 @pages.get("/health/live")
+@public
 async def live(request: Request) -> HTTPResponse:
     return json_response({"status": "ok"})
 
 
 @pages.route("/openapi.json", methods=["GET", "HEAD"], ignore_body=True)
+@public
 async def openapi(request: Request) -> HTTPResponse:
     return json_bytes(_OPENAPI)
 
 
 @pages.get("/docs")
+@public
 async def docs(request: Request) -> HTTPResponse:
     return HTTPResponse(_DOCS_PAGE, content_type=_HTML)
 
 
 @pages.get("/view")
+@public
 async def console(request: Request) -> HTTPResponse:
     return HTTPResponse(_CONSOLE_PAGE, content_type=_HTML)

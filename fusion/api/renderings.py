@@ -1,4 +1,4 @@
-"""Large answers: each is rendered once for all who ask at the same time, and together they are bounded in bytes."""
+"""Large answers: rendered once for all who ask at the same time, and bounded in bytes together."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Renderings:
         revision: Callable[[], int],
         render: Callable[[], asyncio.Future[bytes]],
     ) -> Rendering:
-        """What ``key`` looks like now or later: a rendering that has not begun, or one of the present revision.
+        """What ``key`` looks like from now on: a rendering not begun yet, or one of the present revision.
 
         ``size_bytes`` is an estimate. Keep the rendering as long as its bytes.
         """

@@ -7,10 +7,12 @@ from typing import Any
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from sanic import Request
+from sanic.compat import Header
 
 from fusion.errors import BodyTooLarge, InvalidField
 
 INGESTOR = "/ingestor-api/v1/"
+STAND_IN = "NONE"
 
 _TRUE = frozenset({b"true", b"1", b"yes", b"on"})
 _FALSE = frozenset({b"false", b"0", b"no", b"off"})
@@ -21,6 +23,10 @@ _DEEPEST = 65_535
 
 class ApiRequest(Request):
     __slots__ = ()
+
+    def __init__(self, url_bytes: bytes, headers: Header, version: str, method: str, **more: Any) -> None:
+        # Sanic answers what it cannot read through a stand-in, and would fail over the same bad URL.
+        super().__init__(b"*" if method == STAND_IN else url_bytes, headers, version, method, **more)
 
     @property
     def path(self) -> str:

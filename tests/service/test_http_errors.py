@@ -121,6 +121,10 @@ def test_errors_are_json_for_curl_too(store: Store) -> None:
     [
         b"nonsense\r\n\r\n",
         b"GET /\r\n\r\n",
+        b"GET  HTTP/1.1\r\n\r\n",
+        b"GET ? HTTP/1.1\r\n\r\n",
+        b"GET x HTTP/1.1\r\n\r\n",
+        b"CONNECT x:80 HTTP/1.1\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET / HTTP/1.1\r\nno colon here\r\n\r\n",

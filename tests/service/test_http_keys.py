@@ -59,6 +59,15 @@ def test_open_routes_need_no_key(store: Store, path: str) -> None:
     assert store.server.http.get(path).status_code == 200
 
 
+@pytest.mark.parametrize("path", [*OPEN, "/ingestor-api/v1/sessions/"])
+def test_a_body_that_no_route_takes_is_dropped(store: Store, path: str) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {store.key}\r\nContent-Length: 5\r\n\r\nhello"
+    with store.server.connect() as connection:
+        for _ in range(2):
+            connection.sendall(request.encode())
+            assert read_answer(connection).status_code == 200
+
+
 @pytest.mark.parametrize("name", ["X-API-Key", "x-api-key", "X-Api-KEY"])
 def test_the_header_name_has_no_case(store: Store, name: str) -> None:
     request = f"GET /ingestor-api/v1/sessions/ HTTP/1.1\r\nHost: x\r\n{name}: {store.key}\r\n\r\n"

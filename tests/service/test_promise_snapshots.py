@@ -41,6 +41,13 @@ def test_what_a_message_wrote_before_it_began_is_replaced_whatever_its_mtime(sto
     assert store.tree("/a")["size"] == 9
 
 
+def test_the_row_that_begins_a_later_snapshot_replaces_an_earlier_message(store: Store) -> None:
+    session = store.ready()
+    store.message(session, file("/a", 2, m=500))
+    store.snapshot(session, file("/a", 9, m=100))
+    assert store.tree("/a")["size"] == 9
+
+
 def test_rows_and_end_may_come_in_one_push(store: Store) -> None:
     store.ready(file("/old"))
     session = store.open()

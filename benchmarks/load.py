@@ -1,0 +1,162 @@
+"""A client that costs little beside the server: raw HTTP/1.1 over keep-alive connections."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from corpora import NO_SESSION
+from processes import KEY
+
+EVENTS = "/ingestor-api/v1/events/"
+
+
+class Answer(NamedTuple):
+    """A whole answer; `raw` is its bytes, head and all."""
+
+    status: int
+    body: bytes
+    raw: bytes
+
+
+class Connection:
+    """A blocking keep-alive connection with one request at a time."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, *parts: bytes | memoryview) -> None:
+        rest = [memoryview(part) for part in parts]
+        while rest:
+            sent = self._socket.sendmsg(rest)
+            while rest and sent >= len(rest[0]):
+                sent -= len(rest.pop(0))
+            if rest:
+                rest[0] = rest[0][sent:]
+
+    def answer(self) -> Answer:
+        data = b""
+        while (end := data.find(b"\r\n\r\n")) < 0:
+            data += self._some()
+        status = int(data[9:12])
+        length = 0
+        for line in data[:end].lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                length = int(line[15:])
+        whole = bytearray(end + 4 + length)
+        assert len(data) <= len(whole), "more than one answer"
+        whole[: len(data)] = data
+        rest = memoryview(whole)[len(data) :]
+        while rest:
+            received = self._socket.recv_into(rest)
+            assert received, "the server hung up"
+            rest = rest[received:]
+        raw = bytes(whole)
+        return Answer(status, raw[end + 4 :], raw)
+
+    def _some(self) -> bytes:
+        data = self._socket.recv(65536)
+        assert data, "the server hung up"
+        return data
+
+    def call(self, method: str, target: str, body: bytes = b"") -> Answer:
+        self.send(head(method, target, len(body)), body)
+        return self.answer()
+
+
+def head(method: str, target: str, length: int = 0) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", f"X-API-Key: {KEY}"]
+    if method == "POST":
+        lines += ["Content-Type: application/json", f"Content-Length: {length}"]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+class Pushes:
+    """Push bodies ready to be sent, but for their session."""
+
+    def __init__(self, bodies: Sequence[bytes]) -> None:
+        self.requests: list[tuple[bytes, memoryview]] = []
+        for body in bodies:
+            at = body.index(NO_SESSION.encode())
+            self.requests.append((body[:at], memoryview(body)[at + len(NO_SESSION) :]))
+
+    def send(self, connections: Sequence[Connection], session: str, target: str = EVENTS) -> None:
+        """Push everything, each connection the next body as soon as its last one is answered 204."""
+        waiting = iter(self.requests)
+        failures: list[BaseException] = []
+
+        def work(connection: Connection) -> None:
+            try:
+                for start, rest in waiting:
+                    length = len(start) + len(session) + len(rest)
+                    connection.send(head("POST", target, length), start, session.encode(), rest)
+                    answer = connection.answer()
+                    assert answer.status == 204, answer.body
+            except BaseException as failure:
+                failures.append(failure)
+
+        threads = [threading.Thread(target=work, args=(connection,)) for connection in connections]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if failures:
+            raise failures[0]
+
+
+class Getters:
+    """Connections that ask for one thing again and again and check every answer byte by byte."""
+
+    def __init__(self, port: int, target: str, connections: int) -> None:
+        first = Connection(port)
+        self.expected = first.call("GET", target)
+        first.close()
+        assert self.expected.status == 200, self.expected.body
+        self._request = head("GET", target)
+        self._sockets = {}
+        self._poll = select.epoll()
+        for _ in range(connections):
+            connection = socket.create_connection(("127.0.0.1", port))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setblocking(False)
+            self._sockets[connection.fileno()] = (connection, bytearray(len(self.expected.raw)))
+            self._poll.register(connection.fileno(), select.EPOLLIN)
+
+    def close(self) -> None:
+        self._poll.close()
+        for connection, _ in self._sockets.values():
+            connection.close()
+
+    def run(self, requests: int) -> int:
+        """Ask `requests` times in all, one at a time on each connection; returns the right answers."""
+        expected = self.expected.raw
+        size = len(expected)
+        filled = dict.fromkeys(self._sockets, 0)
+        unsent, right = requests, 0
+        for connection, _ in list(self._sockets.values())[:requests]:
+            connection.send(self._request)
+            unsent -= 1
+        while right < requests:
+            for number, _ in self._poll.poll():
+                connection, buffer = self._sockets[number]
+                at = filled[number]
+                received = connection.recv_into(memoryview(buffer)[at:] if at else buffer)
+                assert received, "the server hung up"
+                at += received
+                if at < size:
+                    filled[number] = at
+                    continue
+                assert buffer == expected, "the answer is not the one of before"
+                filled[number] = 0
+                right += 1
+                if unsent:
+                    connection.send(self._request)
+                    unsent -= 1
+        return right
