@@ -94,10 +94,20 @@ class PathIndex:
     @property
     def revision(self) -> int: ...
     def tree_json(
-        self, path: _Path = "/", *, recursive: bool = True, max_depth: int | None = None, only_path: bool = False
+        self,
+        path: _Path = "/",
+        *,
+        recursive: bool = True,
+        max_depth: int | None = None,
+        only_path: bool = False,
     ) -> bytes: ...
     def tree_chunks(
-        self, path: _Path = "/", *, recursive: bool = True, max_depth: int | None = None, only_path: bool = False
+        self,
+        path: _Path = "/",
+        *,
+        recursive: bool = True,
+        max_depth: int | None = None,
+        only_path: bool = False,
     ) -> _TreeChunks: ...
     def search(self, pattern: str | bytes, limit: int | None = None) -> list[Node]: ...
     def search_json(self, pattern: str | bytes, limit: int | None = None) -> bytes: ...

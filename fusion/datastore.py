@@ -92,11 +92,20 @@ class Datastore:
         """Changes being applied."""
         return self._ingest.inflight
 
-    def check_ready(self) -> None:
-        """Raises NotReady unless views may be shown now."""
-        state = self.state
+    def check_ready(self, since: int | None = None) -> int:
+        """Raises NotReady unless views may be shown now, and have been without a break since an earlier call.
+
+        Returns what a later call takes as `since`.
+        """
+        with self._lock:
+            self._sweep()
+            state, losses = self._readiness.state.value, self._readiness.losses
         if state != "ready":
             raise NotReady(state, self.queue, self.inflight)
+        if since not in (None, losses):
+            detail = "the tree was replaced while this answer was made; ask again"
+            raise NotReady("snapshot", self.queue, self.inflight, detail=detail)
+        return losses
 
     # Sessions
 

@@ -41,8 +41,8 @@ class Pattern:
 def compile_pattern(pattern: str | bytes) -> Pattern:
     """The Pattern of a substring or glob; bytes are taken as UTF-8 with undecodable bytes among them.
 
-    Raises InvalidField (a ValueError) for an empty pattern and for a surrogate that escapes no byte, TypeError
-    for anything else.
+    Raises InvalidField (a ValueError) for an empty pattern and for a surrogate that escapes no byte,
+    TypeError for anything but str and bytes.
     """
     if not isinstance(pattern, str | bytes):
         raise TypeError(f"a pattern is str or bytes, not {type(pattern).__name__}")

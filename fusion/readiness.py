@@ -41,6 +41,7 @@ class Readiness:
         self._counts = False  # the latest snapshot began after the last anomaly signal
         self._ended = False  # a snapshot end came that may make the views ready
         self._latched = False
+        self.losses = 0  # how often the views were closed again
 
     @property
     def state(self) -> State:
@@ -65,11 +66,12 @@ class Readiness:
         """A new authoritative session, and with it its first snapshot."""
         self._opened = self._serving = True
         self._rows, self._counts = False, True
-        self._ended = self._latched = False
+        self._close()
 
     def lose(self) -> None:
         """The authoritative session expired or was ended."""
-        self._serving = self._ended = self._latched = False
+        self._serving = False
+        self._close()
 
     def snapshot_rows(self) -> None:
         """Snapshot rows of the authoritative session were applied. The first ones begin its next snapshot."""
@@ -88,7 +90,8 @@ class Readiness:
             tripped_at = self.trip.tripped_at
             reason = self.trip.reason if reason is None else reason
         self.trip = Trip(tripped_at, reason, session_id)
-        self._counts = self._ended = self._latched = False
+        self._counts = False
+        self._close()
         return self.trip
 
     def drained(self) -> None:
@@ -96,3 +99,7 @@ class Readiness:
         if self._ended:
             self._latched = True
             self.trip = None
+
+    def _close(self) -> None:
+        self.losses += self._latched
+        self._ended = self._latched = False

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from functools import partial
 from typing import NoReturn
 
 from .push import DeletedRow, Event, Pusher, Session, SessionLost, push_body
@@ -66,7 +67,7 @@ class Agent:
         self._pusher = pusher
         self._on_phase = on_phase
         self._rescan_seconds = rescan_seconds
-        self._skip = skip | pseudo_mounts()
+        self._skip = (skip | pseudo_mounts()) - {self.root}
         self._changes: dict[
             str, bool
         ] = {}  # path -> whether its content must be scanned too; not yet announced
@@ -76,13 +77,13 @@ class Agent:
         )
         self._lost = asyncio.Event()  # the watcher overflowed
         self._root_lost = False
-        self._touched: set[str] | None = None  # what changed since the running snapshot began
+        self._touched: dict[str, bool] | None = None  # what changed since the running snapshot began
         self._unreadable: set[str] = set()  # directories worth another try when their permissions change
 
     async def run(self) -> NoReturn:
         """Runs until cancelled; raises Refused when the server will not have this agent at all."""
         while True:
-            self._enter(Phase.CONNECTING)
+            self._begin(Phase.CONNECTING)
             await self._root_present()
             session = await self._pusher.open_session(
                 self.task_id, {"agent": "fusion", "root": printable(self.root)}
@@ -147,9 +148,9 @@ class Agent:
     # Snapshot
 
     async def _snapshots(self, session_id: str, watcher: Watcher | None) -> None:
-        self._enter(Phase.SCANNING)
+        self._begin(Phase.SCANNING)
         await self._snapshot(session_id, watcher)
-        self._enter(Phase.FOLLOWING)
+        self._begin(Phase.FOLLOWING)
         if watcher is not None and watcher.limited:
             logger.warning(
                 "the system's limit of watched directories is reached (fs.inotify.max_user_watches):"
@@ -162,10 +163,10 @@ class Agent:
 
     async def _snapshot(self, session_id: str, watcher: Watcher | None) -> None:
         """Pushes every row, several batches at a time, then the end."""
-        self._touched = set()
+        self._touched = {}
         self.scan_started = time.monotonic()
         self.pushed = 0
-        self.scan = scan = self._scan(self.root, watcher)
+        self.scan = scan = Scan(self.root, enter=partial(self._enter, watcher))
         batches = iter(scan)
         index = _now_ms()
         turn = asyncio.Lock()  # the walk is sequential; pushes overlap with it and with one another
@@ -193,24 +194,27 @@ class Agent:
         # A row read early can arrive after what a change said of the same path, and win by its time. Saying
         # once more what changed meanwhile, now that all rows are there, makes the end of the snapshot show
         # the disk.
-        for path in self._touched:
-            self._changes.setdefault(path, False)
+        self._note(self._touched)
         self._touched = None
         self._announced = asyncio.get_running_loop().create_future()
         self._changed.set()
         await self._announced
         await self._pusher.push(push_body(session_id, "snapshot", [], is_snapshot_end=True))
 
-    def _scan(self, path: str, watcher: Watcher | None) -> Scan:
-        return Scan(path, enter=watcher.add, skip=self._skip) if watcher else Scan(path, skip=self._skip)
+    def _enter(self, watcher: Watcher | None, path: str) -> bool:
+        """Watches a directory that is about to be listed."""
+        if path in self._skip:
+            return False
+        if watcher is not None:
+            watcher.add(path)
+        return True
 
     # Changes
 
     def _take_changes(self, watcher: Watcher) -> None:
         """Reads what the kernel has queued; the event loop calls it when there is something."""
         changes = watcher.read()
-        for path, appeared in changes.paths.items():
-            self._changes[path] = appeared or self._changes.get(path, False)
+        self._note(changes.paths)
         if changes.root_lost:
             self._root_lost = True
             self._changes.setdefault(self.root, False)
@@ -218,6 +222,10 @@ class Agent:
             self._lost.set()
         if self._changes:
             self._changed.set()
+
+    def _note(self, paths: dict[str, bool]) -> None:
+        for path, appeared in paths.items():
+            self._changes[path] = appeared or self._changes.get(path, False)
 
     async def _raise_when_lost(self) -> None:
         await self._lost.wait()
@@ -231,8 +239,9 @@ class Agent:
             changes, self._changes = self._changes, {}
             announced, self._announced = self._announced, None
             if self._touched is not None:
-                self._touched.update(changes)
-            messages = self._messages(session_id, changes, watcher)
+                for path, appeared in changes.items():
+                    self._touched[path] = appeared or self._touched.get(path, False)
+            messages = self._messages(session_id, changes, watcher, afresh=announced is not None)
             while (body := await asyncio.to_thread(next, messages, None)) is not None:
                 await self._pusher.push(body)
             if self._root_lost:
@@ -243,12 +252,12 @@ class Agent:
             await asyncio.sleep(MESSAGE_SPACING_SECONDS)
 
     def _messages(
-        self, session_id: str, changes: dict[str, bool], watcher: Watcher | None
+        self, session_id: str, changes: dict[str, bool], watcher: Watcher | None, afresh: bool
     ) -> Iterator[bytes]:
-        """Bodies that tell how the changed paths look now."""
+        """Bodies that tell how the changed paths look now; `afresh`: whatever was told before."""
         events: list[Event] = []
         count = 0
-        for is_delete, rows in self._looks(changes, watcher):
+        for is_delete, rows in self._looks(changes, watcher, afresh):
             if events and (events[-1]["event_type"] == "delete") == is_delete:
                 events[-1]["rows"] += rows  # type: ignore[operator]
             else:
@@ -266,7 +275,7 @@ class Agent:
             yield push_body(session_id, "message", events)
 
     def _looks(
-        self, changes: dict[str, bool], watcher: Watcher | None
+        self, changes: dict[str, bool], watcher: Watcher | None, afresh: bool
     ) -> Iterator[tuple[bool, list[Row] | list[DeletedRow]]]:
         """(is it a delete, rows) of each changed path as it is now, with the content of new directories."""
         for path, appeared in changes.items():
@@ -276,13 +285,31 @@ class Agent:
                 continue  # cannot be looked at: what is known of it stays
             if row is None:
                 yield True, [DeletedRow(file_path=path)]
-            elif row["is_dir"] and (appeared or path in self._unreadable):
-                scan = self._scan(path, watcher)
+            elif (
+                row["is_dir"]
+                and (appeared or path in self._unreadable)
+                and self._is_new(path, watcher, afresh)
+            ):
+                # In place of what may be known there.
+                yield True, [DeletedRow(file_path=path)]
+                self._unreadable.discard(path)
+                scan = Scan(path, enter=partial(self._enter, watcher))
                 for rows in scan:
                     yield False, rows
-                self._unreadable = (self._unreadable - {path}) | scan.unreadable
+                self._unreadable |= scan.unreadable
             else:
                 yield False, [row]
+
+    def _is_new(self, path: str, watcher: Watcher | None, appeared: bool, afresh: bool) -> bool:
+        """Whether the content of a directory must be told: not if it was watched here all the time."""
+        if path in self._skip or not (appeared or path in self._unreadable):
+            return False
+        if afresh or path in self._unreadable or watcher is None:
+            return True
+        try:
+            return watcher.add(path)
+        except OSError:
+            return True
 
     async def _root_present(self) -> None:
         if not await asyncio.to_thread(os.path.isdir, self.root):
@@ -297,16 +324,15 @@ class Agent:
         while True:
             await asyncio.sleep(session["suggested_heartbeat_interval_seconds"])
             await self._pusher.heartbeat(session["session_id"])
-            if (
-                await asyncio.to_thread(_identity, self.root) != identity
-            ):  # no watch tells that a parent was moved
+            # No watch tells that a directory above the root was moved.
+            if await asyncio.to_thread(_identity, self.root) != identity:
                 self._root_lost = True
                 self._changes.setdefault(self.root, False)
                 self._changed.set()
 
     async def _wait_until_free(self) -> None:
         """Leaves the datastore to the newer session for as long as there is one: the newest wins."""
-        self._enter(Phase.SUPERSEDED)
+        self._begin(Phase.SUPERSEDED)
         logger.warning("a newer session feeds this datastore: waiting until it has ended")
         while any(session.get("authoritative") for session in await self._pusher.active_sessions()):
             await asyncio.sleep(ROOT_POLL_SECONDS)
@@ -317,7 +343,7 @@ class Agent:
         except Exception as error:
             logger.debug("the session could not be ended: %s", error)
 
-    def _enter(self, phase: Phase) -> None:
+    def _begin(self, phase: Phase) -> None:
         self.phase = phase
         self._on_phase(phase)
 

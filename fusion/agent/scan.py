@@ -64,27 +64,18 @@ def pseudo_mounts(mountinfo: str = "/proc/self/mountinfo") -> frozenset[str]:
 class Scan:
     """One walk over a tree: yields lists of at most ROWS_PER_BATCH rows, children before parents.
 
-    `enter(path)` is called before a directory is listed: a watch set there misses nothing. The content of the
-    directories in `skip` is left out. What vanishes meanwhile is left out; what cannot be read is counted,
-    and the walk goes on. The attributes may be read from any thread while the walk runs in another.
+    `enter(path)` is called before a directory is listed, so that a watch set there misses nothing; when it
+    returns False, the content is left out. What vanishes meanwhile is left out; what cannot be read is
+    counted, and the walk goes on. The attributes may be read from any thread while the walk runs in another.
     """
 
-    def __init__(
-        self,
-        root: str,
-        *,
-        enter: Callable[[str], None] = lambda path: None,
-        skip: frozenset[str] = frozenset(),
-    ) -> None:
+    def __init__(self, root: str, *, enter: Callable[[str], bool] = lambda path: True) -> None:
         self.root = root
         self.nodes = 0  # rows yielded or about to be
-        self.fraction = (
-            0.0  # of the tree, estimated: each directory shares its part equally with its subdirectories
-        )
+        self.fraction = 0.0  # of the tree, estimated: a directory shares its part with its subdirectories
         self.unreadable: set[str] = set()  # directories that could not be listed
         self.unreadable_entries = 0  # entries of listed directories that could not be looked at
         self._enter = enter
-        self._skip = skip
 
     def __iter__(self) -> Iterator[list[Row]]:
         rows: list[Row] = []
@@ -130,10 +121,9 @@ class Scan:
 
     def _files(self, path: str, subdirectories: list[str]) -> Iterator[Row]:
         """Rows of the entries of one directory that are no directories; the others go to `subdirectories`."""
-        if path in self._skip and path != self.root:
-            return
         try:
-            self._enter(path)
+            if not self._enter(path):
+                return
             with os.scandir(path) as entries:
                 for entry in entries:
                     try:

@@ -10,6 +10,7 @@ import errno
 import os
 import struct
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 _MODIFY = 0x002
@@ -89,22 +90,29 @@ class Watcher:
         if fd >= 0:
             os.close(fd)
 
-    def add(self, path: str) -> None:
-        """Watches one directory under this path from now on; raises OSError when it cannot be opened."""
+    def add(self, path: str) -> bool:
+        """Watches the directory that is at this path now; raises OSError when it cannot be opened.
+
+        False when this very directory is being watched under this path already, so that none of its changes
+        was missed since then.
+        """
         flags = _MASK | (_DELETE_SELF | _MOVE_SELF if path == self._root else _DONT_FOLLOW)
         with self._lock:
             if self._fd < 0:
-                return
+                return True
             descriptor = self._libc.inotify_add_watch(self._fd, os.fsencode(path), flags)
             if descriptor < 0:
                 code = ctypes.get_errno()
                 if code != errno.ENOSPC:
                     raise OSError(code, os.strerror(code), path)
                 self.limited = True
-                return
-            self._paths[descriptor] = path
+                return True
             if path == self._root:
                 self._root_descriptor = descriptor
+            if self._paths.get(descriptor) == path:
+                return False
+            self._paths[descriptor] = path
+            return True
 
     def read(self) -> Changes:
         """Takes what is queued, without waiting."""
@@ -119,7 +127,10 @@ class Watcher:
             if len(buffer) < _READ_BYTES // 2:
                 break
         if moved:
+            # Once moved away nothing tells what happens there. Should something be at the old place again, be
+            # it the same directory, it must be looked at afresh.
             self._forget(moved)
+            changes.paths.update(dict.fromkeys(moved, True))
         return changes
 
     def _interpret(self, buffer: bytes, changes: Changes, moved: list[str]) -> None:
@@ -149,17 +160,17 @@ class Watcher:
                 paths[path] = True
             else:
                 paths.setdefault(path, False)
-                if mask & _ISDIR and mask & _MOVED_FROM:
-                    moved.append(path)
+            if mask & _ISDIR and mask & _MOVED_FROM:
+                moved.append(path)
             if mask & _ENTRIES_CHANGED:
                 paths.setdefault(directory, False)  # its own time has changed as well
 
-    def _forget(self, moved: list[str]) -> None:
-        """Ends the watches of directories that were moved away; where they went they are added anew."""
-        gone = tuple(path for path in moved if not os.path.lexists(path))
-        below = tuple(path + os.sep for path in gone)
+    def _forget(self, paths: Sequence[str]) -> None:
+        """Ends the watches at and below these paths."""
+        exactly = frozenset(paths)
+        below = tuple(path + os.sep for path in paths)
         with self._lock:
             for descriptor, path in list(self._paths.items()):
-                if path in gone or path.startswith(below):
+                if path in exactly or path.startswith(below):
                     del self._paths[descriptor]
                     self._libc.inotify_rm_watch(self._fd, descriptor)

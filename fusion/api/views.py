@@ -1,7 +1,7 @@
 """The views, gated by readiness: tree, stats, search, and the reset.
 
-Readiness is judged before an answer is rendered and once more when it is about to be sent, with nothing
-awaited in between: an answer of 200 was right at the moment it left.
+Readiness is judged before an answer is rendered and once more when it is about to be sent, and must not have
+been lost in between: an answer of 200 was right at the moment it left.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ views = Blueprint("views", url_prefix="/views/fs")
 @views.get("/tree")
 @guard("read")
 async def tree(request: Request, datastore: Datastore) -> HTTPResponse | None:
-    datastore.check_ready()
+    ready = datastore.check_ready()
     query = Query(request.query_string)
     path = normalise_path(query.get("path", b"/"))
     recursive = query.flag("recursive", True)
@@ -57,7 +57,7 @@ async def tree(request: Request, datastore: Datastore) -> HTTPResponse | None:
     except KeyError:
         shown = path.decode("utf-8", "replace")
         raise PathNotFound(f"there is no {shown} in this datastore") from None
-    datastore.check_ready()
+    datastore.check_ready(ready)
     if len(body) > SLICE_BYTES:
         await send_large(request, body)
         return None
@@ -67,14 +67,14 @@ async def tree(request: Request, datastore: Datastore) -> HTTPResponse | None:
 @views.get("/search")
 @guard("read")
 async def search(request: Request, datastore: Datastore) -> HTTPResponse | None:
-    datastore.check_ready()
+    ready = datastore.check_ready()
     pattern = Query(request.query_string).required("pattern")
     index = datastore.index
     if len(index) <= INLINE_NAMES:
         body = index.search_json(pattern)
     else:
         body = await request.app.ctx.workers.view(index.search_json, pattern)
-    datastore.check_ready()
+    datastore.check_ready(ready)
     if len(body) > SLICE_BYTES:
         await send_large(request, body)
         return None
@@ -84,9 +84,9 @@ async def search(request: Request, datastore: Datastore) -> HTTPResponse | None:
 @views.get("/stats")
 @guard("read")
 async def stats(request: Request, datastore: Datastore) -> HTTPResponse:
-    datastore.check_ready()
+    ready = datastore.check_ready()
     document = datastore.stats()
-    datastore.check_ready()
+    datastore.check_ready(ready)
     return json_response(document)
 
 

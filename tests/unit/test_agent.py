@@ -1,8 +1,10 @@
 """The agent against a stand-in: what it tells, in which order, and how it recovers."""
 
 import asyncio
+import contextlib
 import logging
 import os
+import random
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -296,6 +298,75 @@ def test_a_directory_that_becomes_readable_is_scanned(
             await until(lambda: fake.shows(root))
             (root / "d/e/new").touch()
             await until(lambda: fake.shows(root))
+
+    asyncio.run(run())
+
+
+class Mischief:
+    """Random changes of a tree: files and directories come, go, move, leave and return."""
+
+    def __init__(self, root: Path, seed: int) -> None:
+        self.root = root
+        self._outside = root.parent / "outside"
+        self._outside.mkdir()
+        self._random = random.Random(seed)
+        self._number = 0
+
+    def step(self) -> None:
+        self._number += 1
+        change = self._random.choice(
+            [self._write, self._make, self._move, self._leave, self._return, self._remove]
+        )
+        with contextlib.suppress(OSError, IndexError):  # a directory moved below itself, or nothing there
+            change(self._directory())
+
+    def _directory(self) -> Path:
+        """A directory, more often one of the upper ones."""
+        found = self.root
+        while below := [entry.path for entry in os.scandir(found) if entry.is_dir(follow_symlinks=False)]:
+            if self._random.random() < 0.4:
+                break
+            found = Path(self._random.choice(sorted(below)))
+        return found
+
+    def _write(self, place: Path) -> None:
+        (place / f"f{self._random.randrange(5)}").write_text("x" * self._random.randrange(99))
+
+    def _make(self, place: Path) -> None:
+        (place / f"d{self._number}/a/b").mkdir(parents=True)
+        (place / f"d{self._number}/a/b/c").touch()
+
+    def _move(self, place: Path) -> None:
+        place.rename(self._directory() / f"m{self._random.randrange(9)}")
+
+    def _leave(self, place: Path) -> None:
+        if place != self.root:
+            place.rename(self._outside / f"{self._number}")
+            for file in self._outside.rglob("f*"):
+                file.unlink()
+
+    def _return(self, place: Path) -> None:
+        self._random.choice(sorted(self._outside.iterdir())).rename(place / f"m{self._random.randrange(9)}")
+
+    def _remove(self, place: Path) -> None:
+        chosen = place / self._random.choice(sorted(os.listdir(place)))
+        shutil.rmtree(chosen) if chosen.is_dir() else chosen.unlink()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_changes(fake: FakeFusion, root: Path, seed: int) -> None:
+    mischief = Mischief(root, seed)
+    pause = random.Random(seed)
+
+    async def run() -> None:
+        async with running(fake, root):
+            await until(lambda: fake.ends)
+            for _ in range(10):
+                for _ in range(60):
+                    mischief.step()
+                    if pause.random() < 0.3:
+                        await asyncio.sleep(pause.random() * 0.004)  # lets the agent see something in between
+                await until(lambda: fake.shows(root))
 
     asyncio.run(run())
 

@@ -64,16 +64,35 @@ def test_a_change_of_a_file(watcher: Watcher, root: Path, change: object) -> Non
 def test_a_directory_that_appears_must_be_scanned(watcher: Watcher, root: Path) -> None:
     (root / "new").mkdir()
     (root / "d").rename(root / "new/moved")
-    assert names(watcher.read(), root) == {"new": True, ".": False, "d": False}
+    assert names(watcher.read(), root) == {"new": True, ".": False, "d": True}
     watcher.add(str(root / "new"))
+    watcher.add(str(root / "new/moved"))
     (root / "new/moved").rename(root / "back")
-    assert names(watcher.read(), root) == {"new/moved": False, "new": False, "back": True, ".": False}
+    assert names(watcher.read(), root) == {"new/moved": True, "new": False, "back": True, ".": False}
+
+
+def test_a_directory_is_new_unless_it_was_watched_all_the_time(watcher: Watcher, root: Path) -> None:
+    assert not watcher.add(str(root / "d"))
+    (root / "d").rename(root / "e")
+    assert watcher.add(str(root / "e"))
+    assert not watcher.add(str(root / "e"))
+    watcher.read()
+    (root / "e").rename(root / "f2")
+    (root / "f2").rename(root / "e")
+    assert names(watcher.read(), root) == {"e": True, "f2": True, ".": False}
+    assert watcher.add(str(root / "e"))
+    (root / "e").rmdir()
+    (root / "e").mkdir()
+    assert watcher.add(str(root / "e"))
 
 
 def test_where_a_directory_went_its_watch_is_new(watcher: Watcher, root: Path) -> None:
+    (root / "d/below").mkdir()
+    watcher.add(str(root / "d/below"))
     (root / "d").rename(root / "e")
     watcher.read()
     (root / "e/x").touch()
+    (root / "e/below/x").touch()
     assert watcher.read() == Changes()
     watcher.add(str(root / "e"))
     (root / "e/y").touch()
@@ -83,7 +102,7 @@ def test_where_a_directory_went_its_watch_is_new(watcher: Watcher, root: Path) -
 def test_a_moved_directory_that_is_added_before_its_move_is_read(watcher: Watcher, root: Path) -> None:
     (root / "d").rename(root / "e")
     watcher.add(str(root / "e"))
-    watcher.read()
+    assert names(watcher.read(), root) == {"d": True, "e": True, ".": False}
     (root / "e/y").touch()
     assert names(watcher.read(), root) == {"e/y": False, "e": False}
 

@@ -1009,7 +1009,7 @@ def test_questions_are_answered_after_the_end() -> None:
 
 
 def test_many_threads_at_once(shared: Store) -> None:
-    """Pushes, heartbeats and questions from several threads: what was accepted is there, in each task's order."""
+    """Pushes, heartbeats and questions from several threads: what was accepted is there, in its order."""
     shared.ready()
     failures: list[BaseException] = []
 

@@ -178,3 +178,28 @@ def test_a_new_trip_after_closing_has_a_time_of_its_own() -> None:
     readiness.drained()
     assert readiness.trip is None
     assert readiness.anomaly(9.0, None, "a") == Trip(9.0, None, "a")
+
+
+def test_each_closing_of_ready_views_is_counted() -> None:
+    readiness = Readiness()
+    readiness.recovering = False
+    readiness.open()
+    readiness.lose()
+    assert readiness.losses == 0  # they were not open yet
+
+    readiness.open()
+    for close in (
+        readiness.open,
+        readiness.lose,
+        lambda: readiness.anomaly(1.0, None, "s"),
+    ):
+        before = readiness.losses
+        readiness.open()
+        readiness.snapshot_rows()
+        readiness.snapshot_end()
+        readiness.drained()
+        assert readiness.state is State.READY
+        close()
+        assert readiness.losses == before + 1
+        close()
+        assert readiness.losses == before + 1

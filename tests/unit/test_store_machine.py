@@ -16,10 +16,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    Bundle,
     RuleBasedStateMachine,
     initialize,
     invariant,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -33,6 +33,7 @@ TIMEOUT = 10
 STUCK_SECONDS = 60.0
 OK = 200
 TASKS = ("one", "two", "three")
+AGES = st.sampled_from([0, 0, 0, 1, 2, 4])
 
 
 class Happening(NamedTuple):
@@ -116,8 +117,6 @@ class Model:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    sessions = Bundle("sessions")
-
     @initialize(concurrent=st.booleans())
     def start(self, concurrent: bool) -> None:
         self.model = Model(concurrent)
@@ -140,38 +139,47 @@ class StoreMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.model.now += seconds
 
-    @rule(target=sessions, task=st.sampled_from(TASKS))
-    def open(self, task: str) -> str:
+    @rule(task=st.sampled_from(TASKS))
+    def open(self, task: str) -> None:
         session = wait(self.datastore.open_session(task, None, "")).session_id
         self.model.tasks[session] = task
         self.model.add("open", session)
-        return session
 
-    @rule(session=sessions)
-    def heartbeat(self, session: str) -> None:
+    @precondition(lambda self: self.model.tasks)
+    @rule(age=AGES)
+    def heartbeat(self, age: int) -> None:
+        session = self.session(age)
         self.check(session, lambda: self.datastore.heartbeat(session), "life")
 
-    @rule(session=sessions)
-    def end_session(self, session: str) -> None:
+    @precondition(lambda self: self.model.tasks)
+    @rule(age=AGES)
+    def end_session(self, age: int) -> None:
+        session = self.session(age)
         expected = self.model.status(session)
         answered = outcome(lambda: wait(self.datastore.end_session(session)))
         assert answered == (404 if expected == 404 else OK)
         if expected == OK:
             self.model.add("ended", session)
 
-    @rule(session=sessions, index=st.integers(-2, 20), end=st.booleans())
-    def message(self, session: str, index: int, end: bool) -> None:
+    @precondition(lambda self: self.model.tasks)
+    @rule(age=AGES, index=st.integers(-2, 20), end=st.booleans())
+    def message(self, age: int, index: int, end: bool) -> None:
+        session = self.session(age)
         self.check(session, lambda: self.push(session, "message", True, end, index), "message", index)
 
-    @rule(session=sessions, rows=st.booleans(), end=st.booleans(), index=st.integers(-2, 20))
-    def snapshot(self, session: str, rows: bool, end: bool, index: int) -> None:
+    @precondition(lambda self: self.model.tasks)
+    @rule(age=AGES, rows=st.booleans(), end=st.booleans(), index=st.integers(-2, 20))
+    def snapshot(self, age: int, rows: bool, end: bool, index: int) -> None:
+        session = self.session(age)
         kinds = ["rows"] * rows + ["end"] * end or ["life"]
         self.check_authoritative(
             session, lambda: self.push(session, "snapshot", rows, end, index), kinds, index
         )
 
-    @rule(session=sessions, by_push=st.booleans())
-    def signal(self, session: str, by_push: bool) -> None:
+    @precondition(lambda self: self.model.tasks)
+    @rule(age=AGES, by_push=st.booleans())
+    def signal(self, age: int, by_push: bool) -> None:
+        session = self.session(age)
         if by_push:
             self.check_authoritative(
                 session, lambda: self.push(session, "anomaly", None, False, 0), ["signal"]
@@ -180,8 +188,10 @@ class StoreMachine(RuleBasedStateMachine):
             anomaly = self.datastore.anomaly
             self.check_authoritative(session, lambda: wait(anomaly(session, None, None, [])), ["signal"])
 
-    @rule(session=sessions)
-    def position(self, session: str) -> None:
+    @precondition(lambda self: self.model.tasks)
+    @rule(age=AGES)
+    def position(self, age: int) -> None:
+        session = self.session(age)
         expected = self.model.status(session)
         answers: list[int] = []
         answered = outcome(lambda: answers.append(self.datastore.position(session)))
@@ -213,6 +223,11 @@ class StoreMachine(RuleBasedStateMachine):
         return len(self.model.history) % 3 == 0
 
     # Means
+
+    def session(self, age: int) -> str:
+        """The newest session, or one opened before it."""
+        opened = list(self.model.tasks)
+        return opened[max(-1 - age, -len(opened))]
 
     def push(self, session: str, source: str, rows: bool | None, end: bool, index: int) -> Any:
         event = {"index": index, "rows": [{"path": "/a", "size": 1}] if rows else []}
@@ -252,7 +267,7 @@ def outcome(call: Callable[[], Any]) -> int:
 
 def test_a_datastore_does_what_its_history_says() -> None:
     run_state_machine_as_test(
-        StoreMachine, settings=settings(max_examples=150, stateful_step_count=40, deadline=None)
+        StoreMachine, settings=settings(max_examples=150, stateful_step_count=50, deadline=None)
     )
 
 
