@@ -544,6 +544,18 @@ def test_a_client_that_got_its_answer_finds_the_state_that_follows(store: Store)
         store.datastore.check_ready()
 
 
+def test_an_answer_begun_before_the_tree_was_replaced_is_refused(store: Store) -> None:
+    session = store.open()
+    store.end(session)
+    before = store.datastore.check_ready()
+    assert store.datastore.check_ready(before) == before
+    session = store.open()
+    store.end(session)
+    with pytest.raises(NotReady):
+        store.datastore.check_ready(before)
+    store.datastore.check_ready()
+
+
 def test_readiness_waits_until_everything_accepted_is_applied(
     store: Store, hold: Callable[[Store], HeldIndex]
 ) -> None:
