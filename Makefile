@@ -34,7 +34,7 @@ lint: $(VENV)/test.stamp ## style and types
 	$(BIN)/python -m mypy.stubtest fusion._index --allowlist tests/stubtest-allowlist.txt
 
 build: $(VENV)/run.stamp ## compile the index in place
-	$(BIN)/pip install --quiet --no-deps --editable .
+	$(BIN)/pip install -qq --no-deps --editable .
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) .venv-agent build *.egg-info fusion/*.so
@@ -42,12 +42,12 @@ clean: ## remove everything that was built
 $(VENV)/bin/pip:
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install -qq --upgrade pip
 
 $(VENV)/run.stamp: pyproject.toml setup.py $(ENGINE) | $(VENV)/bin/pip
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install -qq --editable .
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install -qq --editable '.[dev]'
 	@touch $@

@@ -285,11 +285,7 @@ class Agent:
                 continue  # cannot be looked at: what is known of it stays
             if row is None:
                 yield True, [DeletedRow(file_path=path)]
-            elif (
-                row["is_dir"]
-                and (appeared or path in self._unreadable)
-                and self._is_new(path, watcher, afresh)
-            ):
+            elif row["is_dir"] and self._is_new(path, watcher, appeared, afresh):
                 # In place of what may be known there.
                 yield True, [DeletedRow(file_path=path)]
                 self._unreadable.discard(path)

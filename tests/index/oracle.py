@@ -417,10 +417,11 @@ class OracleIndex:
         yield memoryview(self.tree_json(path, **options))
 
     def search(self, pattern: str | bytes, limit: int | None = None) -> list[Node]:
-        if isinstance(pattern, bytes):
-            pattern = pattern.decode("utf-8", "surrogateescape")
+        if isinstance(pattern, str):  # escapes that together spell UTF-8 are that text, as in names
+            pattern = pattern.encode("utf-8", "surrogateescape")
+        wanted = pattern.decode("utf-8", "surrogateescape")
         nodes = [entry.node() for entry in self.root.walk() if not entry.is_dir]
-        return [node for node in nodes if name_matches(pattern, node.name)][:limit]
+        return [node for node in nodes if name_matches(wanted, node.name)][:limit]
 
     def search_json(self, pattern: str | bytes, limit: int | None = None) -> bytes:
         documents = [self.tree(node.path) for node in self.search(pattern, limit)]

@@ -15,7 +15,7 @@ from oracle import OracleIndex
 
 from fusion import PathIndex
 
-RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck))
+RELAXED = settings(deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
 TREE_OPTIONS = [
     {},
     {"only_path": True},

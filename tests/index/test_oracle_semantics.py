@@ -147,6 +147,20 @@ def test_the_last_message_of_the_window_counts(index, feed):
     assert size(index, "/a") == 3
 
 
+@pytest.mark.parametrize("first", [file, directory])
+@pytest.mark.parametrize("newer", [file, directory])
+@pytest.mark.parametrize("last", [file, directory])
+def test_the_mark_of_a_message_outlives_a_newer_snapshot_row(index, feed, first, newer, last):
+    index.begin_snapshot()
+    feed.message(first("/a", 100, size=1))
+    assert feed.snapshot(newer("/a", 300, size=2)).ignored == 0
+    assert feed.snapshot(last("/a", 100, size=3)).ignored == 1
+    assert feed.snapshot(last("/a", 99, size=3)).ignored == 1
+    assert feed.snapshot(last("/a", 101, size=4)).ignored == 0
+    assert feed.snapshot(first("/a", 100, size=5)).ignored == 1
+    assert size(index, "/a") == 4
+
+
 def test_root_row_of_a_snapshot_loses_to_a_newer_message(index, feed):
     index.begin_snapshot()
     feed.message(directory("/", 200, size=2))
@@ -692,6 +706,14 @@ def test_search_takes_the_names_of_files_and_ignores_case(index, feed, pattern, 
     feed.message(file("/Report.TXT"), file("/d/my report"), directory("/report dir"), file("/Ergebnis"))
     feed.message(file("/Äpfel"), file("/Straße"), file("/k"), file("/[x"))
     assert {node.path for node in index.search(pattern)} == found
+
+
+def test_search_with_undecodable_bytes(index, feed):
+    feed.message(file("/caf\udce9"), file("/é"), file("/\udce9\udce9.txt"))
+    assert {node.path for node in index.search("\udce9")} == {"/caf\udce9", "/\udce9\udce9.txt"}
+    assert {node.path for node in index.search(b"??.*")} == {"/\udce9\udce9.txt"}
+    assert {node.path for node in index.search("\udcc3\udca9")} == {"/é"}
+    assert {node.path for node in index.search(b"\xc3\xa9")} == {"/é"}
 
 
 def test_search_limit(index, feed):

@@ -52,14 +52,15 @@ async def until(true: Callable[[], Any]) -> None:
 
 @asynccontextmanager
 async def running(fake: FakeFusion, root: Path, **options: Any) -> AsyncIterator[Agent]:
+    """An agent until the end of the block, which fails when the agent does."""
     pusher = Pusher(fake.url, "key")
     agent = Agent(str(root), pusher, **options)
-    task = asyncio.create_task(agent.run())
     try:
-        yield agent
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(agent.run())
+            yield agent
+            task.cancel()
     finally:
-        task.cancel()
-        await asyncio.wait([task])
         await pusher.close()
 
 
