@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from measure import Ledger, warm_host
+from report import markdown
 
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks" / "first-figures.md"
 NODES = int(os.environ.get("FUSION_BENCH_NODES", "1_000_000"))
@@ -61,7 +62,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     ledger = config.stash[LEDGER]
     if not ledger.contests and not ledger.facts:
         return
-    report = ledger.markdown()
+    report = markdown(ledger)
     terminalreporter.section("figures")
     terminalreporter.write(report)
     if config.getoption("--write-report"):

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fusion.clock import ServingClock as ServingClock
 from fusion.errors import SessionNotFound, SessionObsolete
 
 REMEMBERED_OBSOLETE = 10_000
