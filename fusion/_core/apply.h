@@ -191,16 +191,21 @@ static inline bool same_double(double a, double b)
     return memcmp(&a, &b, sizeof a) == 0; /* -0.0 is not 0.0 */
 }
 
-/* Gives a node what the row says, keeping sums, versions and marks. */
-static inline bool node_write(fusion_index *ix, uint32_t id, const fusion_row *row, bool snapshot, bool fresh)
+/* Keeps the mtime of the message whose node a newer snapshot row is about to replace; false when memory is out. */
+static inline bool node_keep_message(fusion_index *ix, uint32_t id, const fusion_row *row)
 {
     fusion_node *n = &ix->nodes[id];
     uint32_t marks = node_marks(ix, n);
-    if (snapshot && (marks & MARK_MESSAGE) && !(marks & MARK_OVERRIDDEN)) {
-        if (!pathmap_set(&ix->overridden, row->hash, row->path, row->path_len, n->mtime))
-            return false;
-        marks |= MARK_OVERRIDDEN;
-    }
+    if (!(marks & MARK_MESSAGE) || marks & MARK_OVERRIDDEN)
+        return true;
+    node_set_marks(ix, n, marks | MARK_OVERRIDDEN);
+    return pathmap_set(&ix->overridden, row->hash, row->path, row->path_len, n->mtime);
+}
+
+/* Gives a node what the row says, keeping sums, versions and marks. */
+static inline void node_write(fusion_index *ix, uint32_t id, const fusion_row *row, bool snapshot, bool fresh)
+{
+    fusion_node *n = &ix->nodes[id];
     bool changed = fresh || !(n->flags & NODE_DESCRIBED) || n->size != row->size || !same_double(n->mtime, row->mtime) ||
                    !same_double(n->ctime, row->ctime);
     if (changed) {
@@ -221,13 +226,9 @@ static inline bool node_write(fusion_index *ix, uint32_t id, const fusion_row *r
             index_owe(ix, n->parent, 0, 0, grown);
     }
     if (ix->window) {
-        if (snapshot)
-            marks |= MARK_CARRIED;
-        else
-            marks = (marks & ~(uint32_t)MARK_OVERRIDDEN) | MARK_MESSAGE;
-        node_set_marks(ix, n, marks);
+        uint32_t marks = node_marks(ix, n);
+        node_set_marks(ix, n, snapshot ? marks | MARK_CARRIED : (marks & ~(uint32_t)MARK_OVERRIDDEN) | MARK_MESSAGE);
     }
-    return true;
 }
 
 static inline apply_status row_upsert(fusion_index *ix, const fusion_row *row, bool snapshot, uint32_t *run, apply_result *r)
@@ -265,9 +266,13 @@ static inline apply_status row_upsert(fusion_index *ix, const fusion_row *row, b
             fresh = true;
         }
     }
-    if (snapshot && !fresh && message_wins(ix, id, row->mtime, !row->is_dir && node_is_dir(&ix->nodes[id]))) {
-        r->ignored++;
-        return APPLY_OK;
+    if (snapshot && !fresh) {
+        if (message_wins(ix, id, row->mtime, !row->is_dir && node_is_dir(&ix->nodes[id]))) {
+            r->ignored++;
+            return APPLY_OK;
+        }
+        if (!node_keep_message(ix, id, row))
+            return APPLY_NO_MEMORY;
     }
     if (row->is_dir != node_is_dir(&ix->nodes[id])) {
         if (!row->is_dir)
@@ -275,8 +280,7 @@ static inline apply_status row_upsert(fusion_index *ix, const fusion_row *row, b
         else if (!node_to_dir(ix, id))
             return APPLY_NO_MEMORY;
     }
-    if (!node_write(ix, id, row, snapshot, fresh))
-        return APPLY_NO_MEMORY;
+    node_write(ix, id, row, snapshot, fresh);
     if (!snapshot) {
         if (ix->window) {
             ix->window_messages++;

@@ -11,11 +11,11 @@ from processes import FUSION, Command
 
 @pytest.fixture
 def fusion(tmp_path: Path) -> Iterator[Callable[..., Command]]:
-    """Start `fusion ...`."""
+    """Start `fusion ...`; keywords go into its environment."""
     commands: list[Command] = []
 
-    def start(*arguments: str) -> Command:
-        commands.append(Command([*FUSION, *arguments], tmp_path / f"output{len(commands)}"))
+    def start(*arguments: str, **environment: str) -> Command:
+        commands.append(Command([*FUSION, *arguments], tmp_path / f"output{len(commands)}", environment))
         return commands[-1]
 
     yield start

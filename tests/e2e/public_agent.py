@@ -30,14 +30,7 @@ def environment() -> Path:
         if not complete.exists() or json.loads(complete.read_text()) != REQUIREMENTS:
             shutil.rmtree(ENVIRONMENT, ignore_errors=True)
             venv.create(ENVIRONMENT, with_pip=True)
-            pip = [
-                ENVIRONMENT / "bin/python",
-                "-m",
-                "pip",
-                "--disable-pip-version-check",
-                "install",
-                "--quiet",
-            ]
+            pip = [str(ENVIRONMENT / "bin/pip"), "--disable-pip-version-check", "install", "--quiet"]
             subprocess.run([*pip, *REQUIREMENTS], check=True)
             complete.write_text(json.dumps(REQUIREMENTS))
     finally:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import pytest
 from processes import Command
 from public_agent import README, REQUIREMENTS, readme_block
 
 Start = Callable[..., Command]
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_configuration_and_every_curl(fusion: Start, tmp_path: Path) -> None:
     (tmp_path / "fusion.toml").write_text(readme_block("toml", "[server]"))
     server = fusion("serve", "--config", "fusion.toml", "--port", "0")

@@ -26,8 +26,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def watching(fusion: Start, root: Path) -> Iterator[tuple[Command, Service]]:
-    command = fusion("watch", str(root), "--port", "0")
+def watching(fusion: Start, root: Path, **environment: str) -> Iterator[tuple[Command, Service]]:
+    command = fusion("watch", str(root), "--port", "0", **environment)
     url = command.match(r"serving .* at (http://\S+)\n")[1]
     key = command.match(r"API key .*: (fus_[0-9a-f]+_[A-Za-z0-9_-]{43})\n")[1]
     service = Service(url, key)
@@ -66,6 +66,7 @@ def test_ready_tells_the_servers_figures_and_the_tree_is_the_disk(fusion: Start,
         assert stats["total_directories"] == sum(entry.is_dir for entry in on_disk.values()) + above
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_printed_curl_works(fusion: Start, root: Path) -> None:
     with watching(fusion, root) as (command, _):
         line = command.match(r"\n  (curl .*)\n")[1]
@@ -109,6 +110,15 @@ def test_live_changes(fusion: Start, root: Path, tmp_path: Path) -> None:
                 until(lambda: len(service.tree(root) or ()) == len(disk(root)))
             else:
                 until(lambda: service.tree(root) == disk(root), lambda n=number: f"step {n}")
+
+
+def test_the_servers_own_files_are_left_out(fusion: Start, root: Path) -> None:
+    temporary = root / "empty"
+    with watching(fusion, root, TMPDIR=str(temporary)) as (command, service):
+        command.match("ready: ")
+        (own,) = temporary.iterdir()
+        assert (own / "fusion.toml").exists()
+        assert set(service.tree(temporary) or ()) == {str(temporary), str(own)}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
