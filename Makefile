@@ -12,7 +12,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.stamp ## index DIR (default /usr), serve it on 127.0.0.1:8102 and follow its changes
-	@$(BIN)/fusion watch $(DIR)
+	@$(BIN)/fusion watch "$(DIR)"
 
 test: lint $(VENV)/test.stamp ## everything a change has to pass: lint, types, unit, index, service and end-to-end tests
 	$(BIN)/pytest
@@ -24,8 +24,8 @@ test-sanitize: $(VENV)/test.stamp ## the index tests on a build with bounds chec
 	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	  $(BIN)/pytest tests/index
 
-bench: $(VENV)/test.stamp ## benchmarks of the index and of the service
-	$(BIN)/pytest benchmarks --benchmark-disable-gc --benchmark-columns=min,median,rounds --timeout=1800
+bench: $(VENV)/test.stamp ## benchmarks of the index and the service; BENCH_ARGS=--write-report rewrites docs/benchmarks
+	$(BIN)/pytest benchmarks --benchmark-disable-gc --benchmark-columns=min,median,rounds --timeout=1800 $(BENCH_ARGS)
 
 lint: $(VENV)/test.stamp ## style and types
 	$(BIN)/ruff check .

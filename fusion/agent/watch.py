@@ -1,39 +1,24 @@
 """Changes below a directory, told by the kernel through inotify.
 
-Read from the kernel directly, because two things must not get lost: that its queue overflowed, and names that
-are not UTF-8. A change is only a hint that a path may look different now; whoever gets it looks at the path
+inotify_simple hands on what the kernel says as it is. The libraries that watch whole trees by themselves drop
+two things that must not get lost: that the kernel's queue overflowed, and names that are not UTF-8 (watchfiles
+1.3 does both). A change is only a hint that a path may look different now; whoever gets it looks at the path
 again. So stale or doubled hints do no harm, and their order within one read does not matter.
 """
 
-import ctypes
 import errno
 import os
-import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-_MODIFY = 0x002
-_ATTRIB = 0x004
-_CLOSE_WRITE = 0x008
-_MOVED_FROM = 0x040
-_MOVED_TO = 0x080
-_CREATE = 0x100
-_DELETE = 0x200
-_DELETE_SELF = 0x400
-_MOVE_SELF = 0x800
-_UNMOUNT = 0x2000
-_Q_OVERFLOW = 0x4000
-_IGNORED = 0x8000
-_ONLYDIR = 0x01000000
-_DONT_FOLLOW = 0x02000000
-_EXCL_UNLINK = 0x04000000
-_ISDIR = 0x40000000
+from inotify_simple import Event, INotify, flags
 
-_ENTRIES_CHANGED = _CREATE | _DELETE | _MOVED_FROM | _MOVED_TO
-_MASK = _ENTRIES_CHANGED | _MODIFY | _ATTRIB | _CLOSE_WRITE | _ONLYDIR | _EXCL_UNLINK
-_EVENT = struct.Struct("iIII")  # watch descriptor, mask, cookie, length of the name that follows
-_READ_BYTES = 1 << 18
+_ENTRIES_CHANGED = flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO
+_MASK = _ENTRIES_CHANGED | flags.MODIFY | flags.ATTRIB | flags.CLOSE_WRITE | flags.ONLYDIR | flags.EXCL_UNLINK
+_ROOT_GONE = flags.DELETE_SELF | flags.MOVE_SELF
+_CHANGES_LOST = flags.Q_OVERFLOW | flags.UNMOUNT  # an unmounted tree vanishes without a change of its own
 
 
 class WatchUnavailable(Exception):
@@ -65,30 +50,24 @@ class Watcher:
         self._root = root
         self._root_descriptor = -1
         self._paths: dict[int, str] = {}
-        self._lock = (
-            threading.Lock()
-        )  # over _paths and _fd, so that a descriptor and its path change together
+        self._lock = threading.Lock()  # a descriptor and its path change together
         try:
-            self._libc = ctypes.CDLL(None, use_errno=True)
-            self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+            self._inotify = INotify(nonblocking=True)
         except AttributeError:
             raise WatchUnavailable("this system has no inotify") from None
-        if self._fd < 0:
-            code = ctypes.get_errno()
-            hint = "; raise fs.inotify.max_user_instances" if code == errno.EMFILE else ""
-            raise WatchUnavailable(f"inotify: {os.strerror(code)}{hint}")
+        except OSError as error:
+            hint = "; raise fs.inotify.max_user_instances" if error.errno == errno.EMFILE else ""
+            raise WatchUnavailable(f"inotify: {error.strerror}{hint}") from None
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when there are changes."""
-        return self._fd
+        return self._inotify.fileno()
 
     def close(self) -> None:
         """Ends all watches; a later `add` does nothing."""
         with self._lock:
-            fd, self._fd = self._fd, -1
             self._paths.clear()
-        if fd >= 0:
-            os.close(fd)
+            self._inotify.close()
 
     def add(self, path: str) -> bool:
         """Watches the directory that is at this path now; raises OSError when it cannot be opened.
@@ -96,15 +75,16 @@ class Watcher:
         False when this very directory is being watched under this path already, so that none of its changes
         was missed since then.
         """
-        flags = _MASK | (_DELETE_SELF | _MOVE_SELF if path == self._root else _DONT_FOLLOW)
+        mask = _MASK | (_ROOT_GONE if path == self._root else flags.DONT_FOLLOW)
         with self._lock:
-            if self._fd < 0:
+            if self._inotify.closed:
                 return True
-            descriptor = self._libc.inotify_add_watch(self._fd, os.fsencode(path), flags)
-            if descriptor < 0:
-                code = ctypes.get_errno()
-                if code != errno.ENOSPC:
-                    raise OSError(code, os.strerror(code), path)
+            try:
+                descriptor = self._inotify.add_watch(path, mask)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    error.filename = path
+                    raise
                 self.limited = True
                 return True
             if path == self._root:
@@ -118,14 +98,7 @@ class Watcher:
         """Takes what is queued, without waiting."""
         changes = Changes()
         moved: list[str] = []
-        while True:
-            try:
-                buffer = os.read(self._fd, _READ_BYTES)
-            except BlockingIOError:
-                break
-            self._interpret(buffer, changes, moved)
-            if len(buffer) < _READ_BYTES // 2:
-                break
+        self._interpret(self._inotify.read(timeout=0), changes, moved)
         if moved:
             # Once moved away nothing tells what happens there. Should something be at the old place again, be
             # it the same directory, it must be looked at afresh.
@@ -133,34 +106,29 @@ class Watcher:
             changes.paths.update(dict.fromkeys(moved, True))
         return changes
 
-    def _interpret(self, buffer: bytes, changes: Changes, moved: list[str]) -> None:
-        offset = 0
+    def _interpret(self, events: Iterable[Event], changes: Changes, moved: list[str]) -> None:
         paths = changes.paths
-        while offset < len(buffer):
-            descriptor, mask, _cookie, length = _EVENT.unpack_from(buffer, offset)
-            offset += _EVENT.size
-            name = buffer[offset : offset + length].rstrip(b"\0")
-            offset += length
-            if mask & (_Q_OVERFLOW | _UNMOUNT):  # an unmounted tree vanishes without a change of its own
+        for descriptor, mask, _cookie, name in events:
+            if mask & _CHANGES_LOST:
                 changes.overflow = True
-            if mask & _IGNORED:
+            if mask & flags.IGNORED:
                 with self._lock:
                     self._paths.pop(descriptor, None)
                 continue
             directory = self._paths.get(descriptor)
             if directory is None:
                 continue
-            if mask & (_DELETE_SELF | _MOVE_SELF) and descriptor == self._root_descriptor:
+            if mask & _ROOT_GONE and descriptor == self._root_descriptor:
                 changes.root_lost = True
             if not name:
                 paths.setdefault(directory, False)
                 continue
-            path = os.path.join(directory, os.fsdecode(name))
-            if mask & _ISDIR and mask & (_CREATE | _MOVED_TO):
+            path = os.path.join(directory, name)
+            if mask & flags.ISDIR and mask & (flags.CREATE | flags.MOVED_TO):
                 paths[path] = True
             else:
                 paths.setdefault(path, False)
-            if mask & _ISDIR and mask & _MOVED_FROM:
+            if mask & flags.ISDIR and mask & flags.MOVED_FROM:
                 moved.append(path)
             if mask & _ENTRIES_CHANGED:
                 paths.setdefault(directory, False)  # its own time has changed as well
@@ -173,4 +141,5 @@ class Watcher:
             for descriptor, path in list(self._paths.items()):
                 if path in exactly or path.startswith(below):
                     del self._paths[descriptor]
-                    self._libc.inotify_rm_watch(self._fd, descriptor)
+                    with suppress(OSError):  # the directory may be gone by now, and its watch with it
+                        self._inotify.rm_watch(descriptor)

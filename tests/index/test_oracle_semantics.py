@@ -448,6 +448,20 @@ def test_marks_hold_over_many_windows(index, feed):
         assert size(index, "/a") == 1
 
 
+def test_marks_do_not_come_back_after_many_windows(index, feed):
+    """Windows are told apart for ever, not modulo some small number."""
+    windows = 150
+    for number in range(windows):
+        index.begin_snapshot()
+        feed.message(file(f"/written{number}", 200, size=1))
+        feed.snapshot(file(f"/carried{number}", 100))
+    index.begin_snapshot()
+    feed.message(file("/another", 200))
+    rows = [file(f"/written{number}", 100, size=2) for number in range(0, windows, 2)]
+    assert feed.snapshot(*rows).ignored == 0
+    assert feed.end().removed == windows + windows // 2
+
+
 def test_deleting_again_what_a_message_made_leaves_no_touched_node(index, feed):
     index.begin_snapshot()
     feed.message(file("/d/x"))
@@ -613,6 +627,9 @@ def test_oldest_directory_is_the_smallest_time_among_described_directories_but_t
     assert index.oldest_directory() == ("/y", 20.0)
     feed.delete("/y")
     assert index.oldest_directory() == ("/x", 30.0)
+    feed.message(directory("/x", 50))
+    assert index.oldest_directory() == ("/z", 40.0)
+    feed.message(directory("/x", 30))
     feed.message(directory("/z", -1.5))
     assert index.oldest_directory() == ("/z", -1.5)
     feed.message(file("/z", 1))

@@ -165,20 +165,26 @@ def test_overflow_is_told(watcher: Watcher, root: Path) -> None:
 
 
 def test_the_limit_of_watches(watcher: Watcher, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full:
-        @staticmethod
-        def inotify_add_watch(*_: object) -> int:
-            return -1
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(watcher, "_libc", Full)
-    monkeypatch.setattr("ctypes.get_errno", lambda: errno.ENOSPC)
+    monkeypatch.setattr("inotify_simple.INotify.add_watch", full)
     watcher.add(str(root))
     assert watcher.limited
 
 
 def test_systems_without_inotify(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: object())
+    monkeypatch.setattr("inotify_simple._libc", object())
     with pytest.raises(WatchUnavailable, match="no inotify"):
+        Watcher(str(tmp_path))
+
+
+def test_too_many_watchers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("inotify_simple._libc_call", refused)
+    with pytest.raises(WatchUnavailable, match="max_user_instances"):
         Watcher(str(tmp_path))
 
 

@@ -49,7 +49,7 @@ OUTSIDE = {
     "sanic": ["api", "api.*"],
     "uvloop": ["api", "api.*", "cli"],
     "httpx": ["agent.*", "cli"],
-    "watchfiles": ["agent.*"],
+    "inotify_simple": ["agent.*"],
     "rich": ["agent.*", "cli"],
     "numpy": ["_index"],
     "orjson": ["*"],
@@ -150,9 +150,9 @@ def test_third_party_packages_stay_on_their_floor(module: str) -> None:
     [
         (
             "fusion",
-            ["sanic", "httpx", "watchfiles", "rich", "fusion.datastore", "fusion.api", "fusion.agent"],
+            ["sanic", "httpx", "inotify_simple", "rich", "fusion.datastore", "fusion.api", "fusion.agent"],
         ),
-        ("fusion.datastore", ["sanic", "httpx", "watchfiles", "rich", "fusion.api", "fusion.agent"]),
+        ("fusion.datastore", ["sanic", "httpx", "inotify_simple", "rich", "fusion.api", "fusion.agent"]),
         ("fusion.agent", ["sanic", "fusion.datastore", "fusion.api"]),
         ("fusion.cli", ["sanic", "fusion.api"]),
     ],
