@@ -1,7 +1,7 @@
 """Changes below a directory, told by the kernel through inotify.
 
 inotify_simple hands on what the kernel says as it is. The libraries that watch whole trees by themselves drop
-two things that must not get lost: that the kernel's queue overflowed, and names that are not UTF-8 (watchfiles
+two things that must not get lost: an overflow of the kernel's queue, and names that are not UTF-8 (watchfiles
 1.3 does both). A change is only a hint that a path may look different now; whoever gets it looks at the path
 again. So stale or doubled hints do no harm, and their order within one read does not matter.
 """
