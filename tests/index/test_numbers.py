@@ -10,9 +10,10 @@ from decimal import Decimal, localcontext
 from pathlib import Path
 
 import pytest
-from fusion._index import _double_read, _double_write, _int64_read
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fusion._index import _double_read, _double_write, _int64_read
 
 ROOT = Path(__file__).resolve().parents[2]
 JSON_NUMBER = re.compile(rb"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")

@@ -4,10 +4,11 @@ import struct
 
 import pytest
 import search_oracle
-from fusion._index import _search_blob
 from hypothesis import given
 from hypothesis import strategies as st
 from test_search import PATTERNS, WORDS
+
+from fusion._index import _search_blob
 
 SCANNERS = {"best": 0, "portable": 1, "sse2": 2, "avx2": 3}
 DEAD = NO_SYNC = 0xFFFFFFFF
