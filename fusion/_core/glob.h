@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "fold.h"
+#include "utf8.h"
 
 /* A program is 32-bit words: a code point below 0x110000 stands for itself, the others for: */
 #define GLOB_STAR 0x80000000u          /* any number of code points */
@@ -29,45 +30,12 @@ typedef struct {
 
 enum { GLOB_OK = 0, GLOB_BAD_PROGRAM = 1, GLOB_NO_MEMORY = 2 };
 
-static inline bool glob_is_continuation(uint8_t b)
-{
-    return (b & 0xC0) == 0x80;
-}
-
 /* The code point at p < end, U+DC00 + byte for an undecodable byte (surrogateescape); returns its length. */
 static inline size_t glob_decode(const uint8_t *p, const uint8_t *end, uint32_t *c)
 {
-    size_t left = (size_t)(end - p);
-    uint32_t b = p[0];
-    if (b < 0x80) {
-        *c = b;
-        return 1;
-    }
-    if (b >= 0xC2 && b < 0xE0) {
-        if (left >= 2 && glob_is_continuation(p[1])) {
-            *c = (b & 0x1F) << 6 | (p[1] & 0x3Fu);
-            return 2;
-        }
-    } else if (b >= 0xE0 && b < 0xF0) {
-        if (left >= 3 && glob_is_continuation(p[1]) && glob_is_continuation(p[2])) {
-            uint32_t v = (b & 0x0F) << 12 | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu);
-            if (v >= 0x800 && (v < 0xD800 || v > 0xDFFF)) {
-                *c = v;
-                return 3;
-            }
-        }
-    } else if (b >= 0xF0 && b < 0xF5) {
-        if (left >= 4 && glob_is_continuation(p[1]) && glob_is_continuation(p[2]) &&
-            glob_is_continuation(p[3])) {
-            uint32_t v = (b & 0x07) << 18 | (p[1] & 0x3Fu) << 12 | (p[2] & 0x3Fu) << 6 | (p[3] & 0x3Fu);
-            if (v >= 0x10000 && v < 0x110000) {
-                *c = v;
-                return 4;
-            }
-        }
-    }
-    *c = 0xDC00 + b;
-    return 1;
+    size_t bytes = utf8_sequence(p, (size_t)(end - p));
+    *c = bytes ? utf8_code_point(p, bytes) : 0xDC00u + p[0];
+    return bytes ? bytes : 1;
 }
 
 /* The bytes of a code point that glob_decode can yield; returns how many. */

@@ -5,6 +5,7 @@
 #define FUSION_INDEX_H
 
 #include "nodes.h"
+#include "utf8.h"
 
 static inline void index_release(fusion_index *ix)
 {
@@ -193,24 +194,6 @@ static inline void dir_unmake(fusion_index *ix, uint32_t id)
     n->dir = NIL;
     n->flags &= (uint16_t)~NODE_DIR;
     ix->live_dirs--;
-}
-
-/* Length of the valid UTF-8 sequence at p (1..4), or 0. Strict: no surrogates, no overlong forms, nothing past U+10FFFF. */
-static inline size_t utf8_sequence(const unsigned char *p, size_t n)
-{
-    if (p[0] < 0x80)
-        return 1;
-    if (p[0] < 0xc2 || p[0] > 0xf4)
-        return 0;
-    if (p[0] < 0xe0)
-        return n > 1 && (p[1] & 0xc0) == 0x80 ? 2 : 0;
-    if (n < 3 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80)
-        return 0;
-    if (p[0] < 0xf0)
-        return (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ? 0 : 3;
-    if (n < 4 || (p[3] & 0xc0) != 0x80 || (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-        return 0;
-    return 4;
 }
 
 /* NODE_ESCAPE and NODE_RAW as they apply to a name. */

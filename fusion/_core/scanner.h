@@ -15,6 +15,7 @@
 #include "double_read.h"
 #include "path.h"
 #include "rows.h"
+#include "utf8.h"
 
 #define SCAN_MAX_DEPTH 64
 
@@ -85,25 +86,6 @@ static inline const char *scan_plain(const char *p, const char *end)
     return p;
 }
 
-/* One code point of valid UTF-8 that is not ASCII. */
-static inline const char *scan_utf8(const char *text, const char *end)
-{
-    const unsigned char *p = (const unsigned char *)text;
-    size_t left = (size_t)(end - text);
-    if (left >= 2 && p[0] >= 0xC2 && p[0] <= 0xDF)
-        return (p[1] & 0xC0) == 0x80 ? text + 2 : NULL;
-    if (left >= 3 && (p[0] & 0xF0) == 0xE0) {
-        unsigned char least = p[0] == 0xE0 ? 0xA0 : 0x80, most = p[0] == 0xED ? 0x9F : 0xBF;
-        return p[1] >= least && p[1] <= most && (p[2] & 0xC0) == 0x80 ? text + 3 : NULL;
-    }
-    if (left >= 4 && p[0] >= 0xF0 && p[0] <= 0xF4) {
-        unsigned char least = p[0] == 0xF0 ? 0x90 : 0x80, most = p[0] == 0xF4 ? 0x8F : 0xBF;
-        bool tail = (p[2] & 0xC0) == 0x80 && (p[3] & 0xC0) == 0x80;
-        return p[1] >= least && p[1] <= most && tail ? text + 4 : NULL;
-    }
-    return NULL;
-}
-
 /* Text up to the quote, backslash or control character that ends or interrupts it. */
 static inline const char *scan_text(const char *p, const char *end)
 {
@@ -113,11 +95,12 @@ static inline const char *scan_text(const char *p, const char *end)
             return NULL;
         if ((unsigned char)*p < 0x80)
             return p;
-        do
-            p = scan_utf8(p, end);
-        while (p && p < end && (unsigned char)*p >= 0x80);
-        if (!p)
-            return NULL;
+        do {
+            size_t bytes = utf8_sequence((const unsigned char *)p, (size_t)(end - p));
+            if (!bytes)
+                return NULL;
+            p += bytes;
+        } while (p < end && (unsigned char)*p >= 0x80);
     }
 }
 

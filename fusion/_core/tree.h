@@ -30,7 +30,29 @@ static inline bool text_room(text *t, size_t more)
 
 #define TEXT_LITERAL(out, literal) (memcpy(out, literal, sizeof(literal) - 1), (out) + sizeof(literal) - 1)
 
-/* JSON string content of any bytes: at most 6 for 1. An undecodable byte becomes U+FFFD. */
+/* Copies the sequence at *p, U+FFFD for an undecodable byte, and moves on; returns the end of what it wrote. */
+static inline char *character_copy(char *out, const unsigned char **p, const unsigned char *end)
+{
+    size_t bytes = utf8_sequence(*p, (size_t)(end - *p));
+    const unsigned char *from = *p;
+    *p += bytes ? bytes : 1;
+    if (!bytes)
+        return TEXT_LITERAL(out, "\xef\xbf\xbd");
+    memcpy(out, from, bytes);
+    return out + bytes;
+}
+
+/* A name as text, not escaped for JSON. At most 3 bytes for 1. */
+static inline size_t name_display(char *out, const char *bytes, size_t n)
+{
+    const unsigned char *p = (const unsigned char *)bytes, *end = p + n;
+    char *start = out;
+    while (p < end)
+        out = character_copy(out, &p, end);
+    return (size_t)(out - start);
+}
+
+/* JSON string content of any bytes: at most 6 for 1. */
 static inline char *json_escape(char *out, const char *bytes, size_t n)
 {
     static const char hex[] = "0123456789abcdef";
@@ -38,15 +60,7 @@ static inline char *json_escape(char *out, const char *bytes, size_t n)
     while (p < end) {
         unsigned char c = *p;
         if (c >= 0x80) {
-            size_t len = utf8_sequence(p, (size_t)(end - p));
-            if (len) {
-                memcpy(out, p, len);
-                out += len;
-                p += len;
-            } else {
-                out = TEXT_LITERAL(out, "\xef\xbf\xbd");
-                p++;
-            }
+            out = character_copy(out, &p, end);
             continue;
         }
         p++;
@@ -70,25 +84,6 @@ static inline char *json_escape(char *out, const char *bytes, size_t n)
         }
     }
     return out;
-}
-
-/* A name as text: its bytes with U+FFFD for each undecodable one, not escaped for JSON. At most 3 bytes for 1. */
-static inline size_t name_display(char *out, const char *bytes, size_t n)
-{
-    const unsigned char *p = (const unsigned char *)bytes, *end = p + n;
-    char *start = out;
-    while (p < end) {
-        size_t len = utf8_sequence(p, (size_t)(end - p));
-        if (len) {
-            memcpy(out, p, len);
-            out += len;
-            p += len;
-        } else {
-            out = TEXT_LITERAL(out, "\xef\xbf\xbd");
-            p++;
-        }
-    }
-    return (size_t)(out - start);
 }
 
 static inline char *base64_write(char *out, const char *bytes, size_t n)

@@ -12,6 +12,8 @@ from test_machine import RELAXED, Machine, compare
 
 from fusion import PathIndex
 
+pytestmark = pytest.mark.timeout(900)  # a failure is made small for up to five minutes before it is told
+
 MASKS = {
     "all collide": 0,
     "low byte": 0xFF,
