@@ -213,7 +213,7 @@ version, the index revision of the newest change in it.
 cdef tuple SOURCES = ("snapshot", "message", "anomaly")
 cdef size_t CHUNK_BYTES = 256 * 1024
 cdef size_t SMALL_BODY = 4096  # bytes; less is decoded without releasing the GIL
-cdef size_t COLUMN_ROWS = 4096  # rows of a columnar upsert applied under one lock
+cdef Py_ssize_t COLUMN_ROWS = 4096  # rows of a columnar upsert applied under one lock
 
 
 @cython.final
@@ -420,6 +420,12 @@ cdef int path_bytes(object holder, const char **start, size_t *length) except -1
     return 0
 
 
+cdef bytes normalised(const char *path, size_t length):
+    """The normalised path, which is at most one byte longer."""
+    cdef bytes result = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>length + 1)
+    return result[:path_normalise(path, length, PyBytes_AS_STRING(result))]
+
+
 cdef int open_path(object holder, path_arg *arg) except -1:
     """A normalised path to look up; close_path frees it. 0 when it cannot be the path of a node."""
     arg.owned = NULL
@@ -573,65 +579,49 @@ cdef class PathIndex:
         cdef const double[::1] mtime_column = modified_times
         cdef const double[::1] ctime_column = created_times
         cdef const unsigned char[::1] dir_column = is_dir.view(np.uint8)
-        cdef fusion_batch rows, part
+        cdef fusion_batch block
         cdef fusion_row *row
-        cdef size_t length, at, rewritten = 0
+        cdef const char *path
+        cdef size_t length
+        cdef Py_ssize_t start
         cdef apply_result result
         cdef uint64_t revision = self.revision
-        cdef uint64_t upserts = 0
-        cdef double now = time.time()
-        batch_init(&rows)
-        if n == 0:
-            return Applied(0, 0, 0, 0, 0, False, revision)
-        rows.source = FUSION_MESSAGE
-        rows.rows = <fusion_row *>calloc(<size_t>n, sizeof(fusion_row))
+        for i in range(n):
+            holder = encoded_path(holders[i])
+            if holder is None:
+                raise ValueError(f"paths: the path at {i} has a lone surrogate")
+            path_bytes(holder, &path, &length)
+            if memchr(path, 0, length) != NULL:
+                raise ValueError(f"paths: the path at {i} contains NUL")
+            if length <= FUSION_MAX_PATH and not path_is_normal(path, length):
+                holder = normalised(path, length)
+                length = len(holder)
+            if length > FUSION_MAX_PATH:
+                raise ValueError(f"paths: the path at {i} is longer than {FUSION_MAX_PATH} bytes")
+            if length == 1 and not dir_column[i]:
+                raise ValueError(f"paths: the path at {i} is the root, which is no file")
+            holders[i] = holder  # keeps the bytes that the rows will point at
+        batch_init(&block)
+        block.source = FUSION_MESSAGE
         try:
-            if rows.rows == NULL or batch_add_event(&rows) == NULL:
+            if batch_add_event(&block) == NULL:
                 raise MemoryError
-            for i in range(n):
-                row = &rows.rows[i]
-                holder = encoded_path(holders[i])
-                if holder is None:
-                    raise ValueError(f"paths: the path at {i} has a lone surrogate")
-                holders[i] = holder  # keeps the bytes that the row points at
-                path_bytes(holder, &row.path, &length)
-                if length > FUSION_MAX_PATH:
-                    raise ValueError(f"paths: the path at {i} is longer than {FUSION_MAX_PATH} bytes")
-                if memchr(row.path, 0, length) != NULL:
-                    raise ValueError(f"paths: the path at {i} contains NUL")
-                row.path_len = <uint32_t>length
-                row.size = size_column[i]
-                row.mtime = mtime_column[i]
-                row.ctime = ctime_column[i]
-                row.is_dir = dir_column[i] != 0
-                if not path_is_normal(row.path, length):
-                    rewritten += length + 1
-            if rewritten:
-                rows.scratch = <char *>malloc(rewritten)
-                if rows.scratch == NULL:
-                    raise MemoryError
-                at = 0
-                for i in range(n):
-                    row = &rows.rows[i]
-                    if not path_is_normal(row.path, row.path_len):
-                        length = path_normalise(row.path, row.path_len, rows.scratch + at)
-                        if length > FUSION_MAX_PATH:
-                            raise ValueError(f"paths: the path at {i} is longer than {FUSION_MAX_PATH} bytes")
-                        row.path = rows.scratch + at
-                        row.path_len = <uint32_t>length
-                        at += length
-            for i in range(n):
-                if rows.rows[i].path_len == 1 and not rows.rows[i].is_dir:
-                    raise ValueError(f"paths: the path at {i} is the root, which is no file")
-            for i in range(0, n, COLUMN_ROWS):
-                part = rows
-                part.rows = rows.rows + i
-                part.n_rows = min(COLUMN_ROWS, <size_t>(n - i))
-                self.apply_rows(&part, now, &result, &revision)
-                upserts += result.upserts
+            for start in range(0, n, COLUMN_ROWS):
+                block.n_rows = 0
+                for i in range(start, min(start + COLUMN_ROWS, n)):
+                    row = batch_add_row(&block)
+                    if row == NULL:
+                        raise MemoryError
+                    path_bytes(holders[i], &row.path, &length)
+                    row.path_len = <uint32_t>length
+                    row.size = size_column[i]
+                    row.mtime = mtime_column[i]
+                    row.ctime = ctime_column[i]
+                    row.is_dir = dir_column[i] != 0
+                self.apply_rows(&block, 0.0, &result, &revision)
         finally:
-            batch_free(&rows)
-        return Applied(n, upserts, 0, 0, 0, False, revision)
+            batch_free(&block)
+        return Applied(n, n, 0, 0, 0, False, revision)
 
     def delete(self, path):
         """Delete a path with all below it, as a message would; returns the number of nodes removed. The root stays."""

@@ -14,6 +14,7 @@
 #define ARENA_DEAD UINT32_MAX
 #define ARENA_NONE UINT32_MAX /* no offset */
 #define ARENA_HEADER 6u
+#define ARENA_SLACK 16u /* readable bytes behind the last record */
 #define ARENA_SYNC_BYTES ((size_t)1 << 16) /* one sync point per this many bytes of blob */
 #define ARENA_LENGTHS 65536u
 
@@ -106,7 +107,7 @@ static inline uint32_t arena_put(arena *a, uint32_t owner, const char *bytes, ui
         a->dead -= record;
     } else {
         start = a->used;
-        if (start + record >= ARENA_NONE || !region_use(&a->blob, start + record))
+        if (start + record + ARENA_SLACK >= ARENA_NONE || !region_use(&a->blob, start + record + ARENA_SLACK))
             return ARENA_NONE;
         arena_sync(a, start, record);
         a->used = start + record;

@@ -28,6 +28,19 @@ static inline bool text_room(text *t, size_t more)
     return true;
 }
 
+#define COPY_OVERRUN 16u /* bytes that copy_run may read and write past the end */
+
+/* memcpy of a short string without a call: in whole 16-byte steps, so both sides need COPY_OVERRUN bytes of room behind. */
+static inline char *copy_run(char *out, const char *from, size_t n)
+{
+    size_t done = 0;
+    do {
+        memcpy(out + done, from + done, 16);
+        done += 16;
+    } while (done < n);
+    return out + n;
+}
+
 #define TEXT_LITERAL(out, literal) (memcpy(out, literal, sizeof(literal) - 1), (out) + sizeof(literal) - 1)
 
 /* Copies the sequence at *p, U+FFFD for an undecodable byte, and moves on; returns the end of what it wrote. */
@@ -106,17 +119,18 @@ static inline char *name_write(char *out, const fusion_index *ix, const fusion_n
         return out;
     if (n->flags & NODE_ESCAPE)
         return json_escape(out, node_name(ix, n), n->name_len);
-    memcpy(out, node_name(ix, n), n->name_len);
-    return out + n->name_len;
+    return copy_run(out, node_name(ix, n), n->name_len); /* the arena's reservation goes on behind every name */
 }
 
-/* Bytes that node_write_members may need beside the directory's prefix: the name stands in it three times at most. */
+/* Bytes that node_write_members may need beside the directory's prefix, copies' overrun included: the name stands in it three
+ * times at most. */
 static inline size_t node_room(const fusion_node *n)
 {
     return 256 + (n->flags & NODE_ESCAPE ? 14 : 2) * (size_t)n->name_len;
 }
 
-/* `"name":...` up to the last member before children, without braces. `prefix` is the parent's path, escaped, "" for the root. */
+/* `"name":...` up to the last member before children, without braces. `prefix` is the parent's path, escaped, "" for the root,
+ * with COPY_OVERRUN bytes of room behind. */
 static inline char *node_write_members(char *out, const fusion_index *ix, uint32_t id, const char *prefix, size_t prefix_len, bool only_path)
 {
     const fusion_node *n = &ix->nodes[id];
@@ -129,19 +143,22 @@ static inline char *node_write_members(char *out, const fusion_index *ix, uint32
     else
         out = TEXT_LITERAL(out, "\",\"content_type\":\"file\",\"path\":\"");
     if (prefix_len)
-        memcpy(out, prefix, prefix_len);
-    out += prefix_len;
+        out = copy_run(out, prefix, prefix_len);
     *out++ = '/';
-    memcpy(out, name, name_len);
-    out += name_len;
+    out = copy_run(out, name, name_len);
     *out++ = '"';
     if (!only_path) {
         out = TEXT_LITERAL(out, ",\"size\":");
         out = int64_write(out, n->size);
         out = TEXT_LITERAL(out, ",\"modified_time\":");
+        char *mtime = out;
         out = double_write(out, n->mtime);
+        size_t mtime_len = (size_t)(out - mtime);
         out = TEXT_LITERAL(out, ",\"created_time\":");
-        out = double_write(out, n->ctime);
+        if (memcmp(&n->mtime, &n->ctime, sizeof n->mtime) == 0) /* as for most files that were written once */
+            out = copy_run(out, mtime, mtime_len);
+        else
+            out = double_write(out, n->ctime);
     }
     if (n->flags & NODE_RAW) {
         out = TEXT_LITERAL(out, ",\"raw_name\":\"");
@@ -158,7 +175,7 @@ static inline bool prefix_write(text *out, const fusion_index *ix, uint32_t dir)
         return true;
     size_t len = node_path_length(ix, dir);
     char *path = malloc(len);
-    bool ok = path && text_room(out, 6 * len);
+    bool ok = path && text_room(out, 6 * len + COPY_OVERRUN);
     if (ok) {
         node_write_path(ix, dir, path);
         out->len = (size_t)(json_escape(out->base + out->len, path, len) - out->base);
@@ -227,7 +244,7 @@ static inline bool tree_push(tree_cursor *c, uint32_t dir)
         c->frames = frames;
         c->cap_frames = cap;
     }
-    if (!text_room(&c->prefix, 1 + 6 * (size_t)n->name_len))
+    if (!text_room(&c->prefix, 1 + 6 * (size_t)n->name_len + COPY_OVERRUN))
         return false;
     c->frames[c->depth++] = (tree_frame){.node = dir, .prefix_len = (uint32_t)c->prefix.len};
     if (dir != ROOT) {
