@@ -92,6 +92,15 @@ def _read_event(event: Any, number: int, parsed: ParsedBody) -> None:
     if not isinstance(rows, list):
         raise InvalidField("rows must be an array of objects", f"{pointer}/rows")
 
+    for key in ("event_schema", "table"):  # say nothing that is needed, may be anything a path may be
+        if not isinstance(event.get(key), str | None):
+            _refuse(event[key], key, "a string", pointer)
+    fields = event.get("fields")
+    if fields is not None and not (
+        isinstance(fields, list) and all(isinstance(name, str) for name in fields)
+    ):
+        _refuse(fields, "fields", "an array of strings", pointer)
+
     is_delete = event_type == "delete"
     parsed.events.append((is_delete, index))
     for row_number, row in enumerate(rows):

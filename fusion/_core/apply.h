@@ -94,14 +94,18 @@ static inline uint32_t node_following(const fusion_index *ix, uint32_t id, uint3
     return node_after(ix, id, top);
 }
 
-/* Whether a message of this window wrote this node, or (below) one below it, with an mtime no earlier than the snapshot row's. */
-static inline bool message_wins(const fusion_index *ix, uint32_t top, double row_mtime, bool below)
+/* Whether a snapshot row that would change the node at top yields to the messages of this window: to a row that wrote this node
+ * (below: or one below it) with an mtime no earlier than its own, or to a delete that was followed by such a row. */
+static inline bool message_wins(const fusion_index *ix, uint32_t top, const fusion_row *row, bool below)
 {
     double mtime;
     if (!ix->window_messages)
         return false;
+    if (node_marks(ix, &ix->nodes[top]) & (below ? MARK_MESSAGE | MARK_TOUCHED : MARK_MESSAGE) && ix->tombstones.used &&
+        row_is_buried(ix, row))
+        return true;
     for (uint32_t id = top; id != NIL; id = below ? node_following(ix, id, top) : NIL)
-        if (node_message_mtime(ix, id, &mtime) && row_mtime <= mtime)
+        if (node_message_mtime(ix, id, &mtime) && row->mtime <= mtime)
             return true;
     return false;
 }
@@ -148,7 +152,7 @@ static inline uint32_t dirs_make(fusion_index *ix, const fusion_row *row, bool s
         if (id == NIL)
             break;
         if (!node_is_dir(&ix->nodes[id])) {
-            if (snapshot && message_wins(ix, id, row->mtime, false)) {
+            if (snapshot && message_wins(ix, id, row, false)) {
                 *refused = true;
                 return NIL;
             }
@@ -267,7 +271,7 @@ static inline apply_status row_upsert(fusion_index *ix, const fusion_row *row, b
         }
     }
     if (snapshot && !fresh) {
-        if (message_wins(ix, id, row->mtime, !row->is_dir && node_is_dir(&ix->nodes[id]))) {
+        if (message_wins(ix, id, row, !row->is_dir && node_is_dir(&ix->nodes[id]))) {
             r->ignored++;
             return APPLY_OK;
         }
@@ -285,9 +289,9 @@ static inline apply_status row_upsert(fusion_index *ix, const fusion_row *row, b
         if (ix->window) {
             ix->window_messages++;
             dirs_touch(ix, ix->nodes[id].parent);
-        }
-        if (!row->is_dir && ix->tombstones.used)
+        } else if (!row->is_dir && ix->tombstones.used) {
             pathmap_remove(&ix->tombstones, row->hash, row->path, row->path_len);
+        }
     }
     r->upserts++;
     return APPLY_OK;

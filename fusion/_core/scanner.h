@@ -416,6 +416,23 @@ static inline const char *scan_rows(fusion_scanner *s, const char *p, size_t fir
     return p;
 }
 
+/* An array of strings, which say nothing about the rows. */
+static inline const char *scan_skip_strings(const char *p, const char *end)
+{
+    bool more = true;
+    if (*p != '[')
+        return NULL;
+    p = scan_space(p + 1);
+    if (*p == ']')
+        return p + 1 < end ? p + 1 : NULL;
+    while (more) {
+        p = *p == '"' ? scan_skip_string(p, end) : NULL;
+        if (!p || !(p = scan_next(p, ']', &more)))
+            return NULL;
+    }
+    return p;
+}
+
 static inline const char *scan_event_type(const char *p, const char *end, bool *is_delete)
 {
     *is_delete = SCAN_AT(p, end, "\"delete\"");
@@ -444,8 +461,11 @@ static inline const char *scan_event(fusion_scanner *s, const char *p)
     for (;;) {
         const char *const first = p;
         SCAN_MEMBER("event_type", scan_event_type(p, end, &event->is_delete))
-        SCAN_MEMBER("index", int64_read(p, end, &event->index))
+        SCAN_MEMBER("fields", scan_skip_strings(p, end))
         SCAN_MEMBER("rows", scan_rows(s, p, first_row))
+        SCAN_MEMBER("index", int64_read(p, end, &event->index))
+        SCAN_MEMBER("event_schema", *p == '"' ? scan_skip_string(p, end) : NULL)
+        SCAN_MEMBER("table", *p == '"' ? scan_skip_string(p, end) : NULL)
         if (p == first)
             SCAN_OTHER_MEMBER(4)
     }

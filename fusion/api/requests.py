@@ -32,9 +32,7 @@ class ApiRequest(Request):
     def path(self) -> str:
         """The path routed on. Clients that double the API's prefix mean what follows its last occurrence."""
         path = super().path
-        if path.startswith(INGESTOR) and (last := path.rfind(INGESTOR)):
-            return path[last:]
-        return path
+        return path[max(0, path.rfind(INGESTOR)) :]
 
 
 class Query:

@@ -257,7 +257,7 @@ class OracleIndex:
 
     def _message_upsert(self, row: Row) -> None:
         entry = self._write(row)
-        if not row.is_dir:
+        if not row.is_dir and not self.snapshot_open:
             self.tombstones.pop(row.path, None)
         if self.snapshot_open:
             entry.message_mtime = row.mtime
@@ -296,13 +296,16 @@ class OracleIndex:
             return entry.message_mtime is not None and entry.message_mtime >= row.mtime
 
         entry = self._find(row.path)
-        if entry is not None:
-            if written_since(entry):
-                return True
-            return entry.is_dir and not row.is_dir and any(map(written_since, entry.below()))
         names = parts(row.path)
         ancestors = [b"/" + b"/".join(names[:depth]) for depth in range(1, len(names) + 1)]
-        if any(path in self.tombstones and row.mtime <= self.tombstones[path] for path in ancestors):
+        buried = any(path in self.tombstones and row.mtime <= self.tombstones[path] for path in ancestors)
+        if entry is not None:
+            if written_since(entry) or (buried and entry.message_mtime is not None):
+                return True
+            if not entry.is_dir or row.is_dir:
+                return False
+            return any(map(written_since, entry.below())) or (buried and entry.touched)
+        if buried:
             return True
         found = filter(None, map(self._find, ancestors))
         return any(not ancestor.is_dir and written_since(ancestor) for ancestor in found)

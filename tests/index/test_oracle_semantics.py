@@ -264,8 +264,7 @@ def test_message_upsert_always_beats_a_tombstone(index, feed):
     assert "/f" in index
 
 
-def test_message_upsert_of_a_file_removes_the_tombstone_at_its_path(index, feed):
-    index.begin_snapshot()
+def test_without_a_snapshot_a_message_upsert_of_a_file_removes_the_tombstone_at_its_path(index, feed):
     feed.delete("/f", index=500_000)
     feed.message(file("/f", 100))
     feed.snapshot(file("/f/g", 200))
@@ -758,3 +757,56 @@ def test_an_empty_index_holds_its_root(index):
     assert (index.get("/").name, index.get("/").path, index.get("/").is_dir) == ("", "/", True)
     assert counts(index) == (0, 1, 0)
     assert json.loads(index.tree_json())["children"] == {}
+
+
+# Deleted and put back with an old mtime while a snapshot runs: rows of the earlier life stay away
+
+OLD, DELETED = 400.0, 1000.0
+
+
+def test_a_file_put_back_older_than_its_earlier_life_stays(index, feed):
+    index.begin_snapshot()
+    feed.delete("/f", index=int(DELETED * 1000))
+    feed.message(file("/f", 1, size=3))
+    assert feed.snapshot(file("/f", OLD, size=5)).ignored == 1
+    assert index.get("/f").size == 3
+    assert feed.snapshot(file("/f", DELETED + 1, size=7)).ignored == 0
+    assert index.get("/f").size == 7
+
+
+def test_a_file_put_back_is_no_parent_of_old_content(index, feed):
+    index.begin_snapshot()
+    feed.delete("/p", index=int(DELETED * 1000))
+    feed.message(file("/p", 1, size=3))
+    assert feed.snapshot(file("/p/z", OLD)).ignored == 1
+    feed.end()
+    assert index.get("/p").size == 3
+    assert "/p/z" not in index
+
+
+def test_a_directory_put_back_is_not_its_earlier_file(index, feed):
+    index.begin_snapshot()
+    feed.delete("/p", index=int(DELETED * 1000))
+    feed.message(file("/p/q", 1, size=3))
+    assert feed.snapshot(file("/p", OLD, size=5)).ignored == 1
+    feed.end()
+    assert index.get("/p").is_dir
+    assert index.get("/p/q").size == 3
+
+
+def test_a_child_put_back_below_a_deleted_directory_stays(index, feed):
+    index.begin_snapshot()
+    feed.delete("/d", index=int(DELETED * 1000))
+    feed.message(file("/d/x", 1, size=3))
+    assert feed.snapshot(file("/d/x", OLD, size=5)).ignored == 1
+    assert index.get("/d/x").size == 3
+
+
+def test_what_was_put_back_before_the_snapshot_began_is_described_by_it(index, feed):
+    feed.delete("/f", index=int(DELETED * 1000))
+    feed.message(file("/f", 1, size=3))
+    feed.delete("/d", index=int(DELETED * 1000))
+    feed.message(file("/d/x", 1, size=3))
+    assert feed.snapshot(file("/f", 1, size=5), file("/d/x", 1, size=5)).ignored == 0
+    feed.end()
+    assert [index.get(path).size for path in ("/f", "/d/x")] == [5, 5]

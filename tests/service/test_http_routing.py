@@ -30,6 +30,7 @@ def test_events_works_with_and_without_the_slash(store: Store, path: str) -> Non
         "/ingestor-api/v1/events",
         "/ingestor-api/v1/events/",
         "/ingestor-api/v1/sessions/ingestor-api/v1/events",
+        "/behind/a/proxy",
     ],
 )
 def test_a_doubled_path_is_routed_on_its_last_prefix(store: Store, prefix: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusion import events
+from fusion import Batch, events
 from fusion.errors import InvalidField, MalformedBody
 from fusion.events import (
     MAX_INT64,
@@ -156,7 +156,9 @@ def test_the_root_as_a_directory() -> None:
 
 
 def test_what_is_unknown_or_unused_is_ignored() -> None:
-    push = document({**ROW, "owner": {"uid": [1, None]}}, fields=7, event_schema=None, table=[], more=1.5)
+    push = document(
+        {**ROW, "owner": {"uid": [1, None]}}, fields=None, event_schema=None, table=None, more=1.5
+    )
     assert parse(encode({**push, "extra": "x"})).paths == [b"/d/a"]
 
 
@@ -458,3 +460,16 @@ def test_any_document_is_read_or_refused(value: Any) -> None:
         assert error.pointer == "" and not isinstance(value, dict)
     else:
         assert all(math.isfinite(number) for number in read.values() if isinstance(number, float))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(key, value) for key in ("event_schema", "table") for value in (1, True, [], {}, 0.5)]
+    + [("fields", value) for value in (1, "path", {}, True, [1], [None], [["path"]])],
+)
+def test_what_an_event_says_beside_its_rows_has_its_type_too(key: str, value: Any) -> None:
+    body = encode(document(ROW, **{key: value}))
+    with pytest.raises(InvalidField) as refusal:
+        parse(body)
+    assert refusal.value.pointer == f"/events/0/{key}"
+    assert Batch.scan(body) is None
