@@ -18,6 +18,7 @@ cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memchr, memcpy, memset
@@ -262,12 +263,13 @@ cdef Node make_node(const fusion_node *n, const char *path, size_t length):
 cdef class Batch:
     """A decoded push: rows in order, checked and with normalised paths, not applied to anything yet.
 
-    Made by decode(), scan() or parse(). Holds on to the body. Applying prepares it for one index: a batch belongs to
-    one thread at a time.
+    Made by decode(), scan() or parse(). Holds on to the body. Applying prepares it for one index, so only one thread at a time
+    can do that: another one gets RuntimeError.
     """
 
     cdef fusion_batch rows
     cdef object body
+    cdef bint busy  # being applied; set and tested with the GIL held
     cdef readonly str session_id
     cdef readonly Py_ssize_t nbytes
 
@@ -397,10 +399,10 @@ cdef struct path_arg:
 cdef object encoded_path(object path):
     """What holds a path's bytes: the str itself when it is UTF-8, else its surrogate-escaped bytes; None when it has neither."""
     if isinstance(path, str):
-        if path.isascii():
+        if str.isascii(path):
             return path
         try:
-            return path.encode("utf-8", "surrogateescape")
+            return str.encode(path, "utf-8", "surrogateescape")
         except UnicodeEncodeError:
             return None
     if isinstance(path, bytes):
@@ -464,6 +466,38 @@ cdef object column(str name, object values, Py_ssize_t n, str kinds, object dtyp
     return np.ascontiguousarray(array, dtype=dtype)
 
 
+cdef struct facts:
+    uint32_t live_nodes
+    uint32_t n_nodes
+    uint32_t n_dirs
+    uint64_t revision
+    bint window
+    size_t names
+    size_t paths
+    size_t slots
+    size_t tombstones
+
+
+cdef void copy_facts(const fusion_index *ix, facts *found) noexcept nogil:
+    found.live_nodes = ix.live_nodes
+    found.n_nodes = ix.n_nodes
+    found.n_dirs = ix.n_dirs
+    found.revision = ix.revision
+    found.window = ix.window
+    found.names = ix.names.used + ix.names.free_bytes
+    found.paths = ix.paths.used + ix.paths.free_bytes
+    found.slots = ix.slots.bytes
+    found.tombstones = ix.tombstones.bytes + ix.overridden.bytes
+
+
+cdef uint32_t copy_node(const fusion_index *ix, const path_arg *arg, fusion_node *node, fusion_dir *sums) noexcept nogil:
+    cdef uint32_t id = find_path(ix, arg.path, arg.length)
+    if id != NIL:
+        node[0] = ix.nodes[id]
+        sums[0] = ix.dirs[node.dir if node_is_dir(node) else ix.nodes[node.parent].dir]
+    return id
+
+
 @cython.final
 cdef class PathIndex:
     """The metadata of a file tree: paths with size, times and kind, under a root that is always there.
@@ -499,14 +533,30 @@ cdef class PathIndex:
             pthread_rwlock_destroy(&self.index.lock)
             index_release(&self.index)
 
-    # Lock for a short read with the GIL held; a holder of the lock never waits for the GIL.
-    cdef inline void lock_shared(self) noexcept:
-        if pthread_rwlock_tryrdlock(&self.index.lock) != 0:
+    cdef facts read_facts(self) noexcept:
+        cdef facts found
+        if pthread_rwlock_tryrdlock(&self.index.lock) == 0:
+            copy_facts(&self.index, &found)
+            pthread_rwlock_unlock(&self.index.lock)
+        else:
             with nogil:
                 pthread_rwlock_rdlock(&self.index.lock)
+                copy_facts(&self.index, &found)
+                pthread_rwlock_unlock(&self.index.lock)
+        return found
 
-    cdef inline void unlock(self) noexcept:
-        pthread_rwlock_unlock(&self.index.lock)
+    cdef uint32_t look_up(self, const path_arg *arg, fusion_node *node, fusion_dir *sums) noexcept:
+        """The id at a path or NIL; copies its node and its directory record, a file's directory's."""
+        cdef uint32_t id
+        if pthread_rwlock_tryrdlock(&self.index.lock) == 0:
+            id = copy_node(&self.index, arg, node, sums)
+            pthread_rwlock_unlock(&self.index.lock)
+        else:
+            with nogil:
+                pthread_rwlock_rdlock(&self.index.lock)
+                id = copy_node(&self.index, arg, node, sums)
+                pthread_rwlock_unlock(&self.index.lock)
+        return id
 
     # ---- changes ----
 
@@ -531,10 +581,19 @@ cdef class PathIndex:
 
         Raises MalformedBody or InvalidField (both ValueError), and then nothing has changed.
         """
+        cdef double at = time.time() if now is None else now
+        if not isfinite(at):
+            raise ValueError(f"now: a finite number is needed, not {now}")
         cdef Batch batch = body if isinstance(body, Batch) else Batch.decode(body)
         cdef apply_result result
         cdef uint64_t revision = 0
-        self.apply_rows(&batch.rows, time.time() if now is None else now, &result, &revision)
+        if batch.busy:
+            raise RuntimeError("this batch is being applied by another thread")
+        batch.busy = True
+        try:
+            self.apply_rows(&batch.rows, at, &result, &revision)
+        finally:
+            batch.busy = False
         return Applied(batch.rows.n_rows, result.upserts, result.deletes, result.ignored, result.removed,
                        bool(result.ended), revision)
 
@@ -548,10 +607,7 @@ cdef class PathIndex:
     @property
     def snapshot_open(self):
         """Whether a snapshot window is open."""
-        self.lock_shared()
-        cdef bint window = self.index.window
-        self.unlock()
-        return bool(window)
+        return bool(self.read_facts().window)
 
     def upsert(self, paths, sizes, modified_times, created_times, is_dir):
         """Insert or update many nodes at once, as a message would; returns Applied.
@@ -674,14 +730,11 @@ cdef class PathIndex:
         holder = encoded_path(path)
         cdef path_arg arg
         cdef fusion_node found
+        cdef fusion_dir sums
         cdef uint32_t id
         if not open_path(holder, &arg):
             return None
-        self.lock_shared()
-        id = find_path(&self.index, arg.path, arg.length)
-        if id != NIL:
-            found = self.index.nodes[id]
-        self.unlock()
+        id = self.look_up(&arg, &found, &sums)
         try:
             return None if id == NIL else make_node(&found, arg.path, arg.length)
         finally:
@@ -690,21 +743,18 @@ cdef class PathIndex:
     def __contains__(self, path):
         holder = encoded_path(path)
         cdef path_arg arg
+        cdef fusion_node found
+        cdef fusion_dir sums
         cdef uint32_t id
         if not open_path(holder, &arg):
             return False
-        self.lock_shared()
-        id = find_path(&self.index, arg.path, arg.length)
-        self.unlock()
+        id = self.look_up(&arg, &found, &sums)
         close_path(&arg)
         return id != NIL
 
     def __len__(self):
         """Number of nodes, files and directories; the root counts, so an empty index has length 1."""
-        self.lock_shared()
-        cdef uint32_t nodes = self.index.live_nodes
-        self.unlock()
-        return nodes
+        return self.read_facts().live_nodes
 
     def stats(self, path="/"):
         """Stats of the subtree at `path`, in constant time. Raises KeyError for an unknown path."""
@@ -714,13 +764,7 @@ cdef class PathIndex:
         cdef fusion_dir sums
         cdef fusion_node found
         if open_path(holder, &arg):
-            self.lock_shared()
-            id = find_path(&self.index, arg.path, arg.length)
-            if id != NIL:
-                found = self.index.nodes[id]
-                # a file has no record of its own: its newest change is at most its directory's
-                sums = self.index.dirs[found.dir if node_is_dir(&found) else self.index.nodes[found.parent].dir]
-            self.unlock()
+            id = self.look_up(&arg, &found, &sums)
             close_path(&arg)
         if id == NIL:
             raise KeyError(path)
@@ -756,10 +800,7 @@ cdef class PathIndex:
     @property
     def revision(self):
         """Counts the changes to the tree: grows with each batch that has rows."""
-        self.lock_shared()
-        cdef uint64_t revision = self.index.revision
-        self.unlock()
-        return revision
+        return self.read_facts().revision
 
     # ---- trees ----
 
@@ -899,27 +940,26 @@ cdef class PathIndex:
         """
         import numpy as np
 
+        cdef Py_ssize_t n = self.read_facts().n_nodes
         return {
-            "size": np.asarray(_Column(self, offsetof_size(), b"q", 8)),
-            "modified_time": np.asarray(_Column(self, offsetof_mtime(), b"d", 8)),
-            "created_time": np.asarray(_Column(self, offsetof_ctime(), b"d", 8)),
-            "parent": np.asarray(_Column(self, 0, b"I", 4)),
-            "flags": np.asarray(_Column(self, offsetof_flags(), b"H", 2)),
+            "size": np.asarray(_Column(self, n, offsetof_size(), b"q", 8)),
+            "modified_time": np.asarray(_Column(self, n, offsetof_mtime(), b"d", 8)),
+            "created_time": np.asarray(_Column(self, n, offsetof_ctime(), b"d", 8)),
+            "parent": np.asarray(_Column(self, n, 0, b"I", 4)),
+            "flags": np.asarray(_Column(self, n, offsetof_flags(), b"H", 2)),
         }
 
     def memory(self):
         """Bytes in use per part, and their `total`."""
-        self.lock_shared()
-        cdef fusion_index *ix = &self.index
+        cdef facts found = self.read_facts()
         parts = {
-            "nodes": <object>ix.n_nodes * sizeof(fusion_node),
-            "directories": <object>ix.n_dirs * sizeof(fusion_dir),
-            "names": ix.names.used + ix.names.free_bytes,
-            "directory_paths": ix.paths.used + ix.paths.free_bytes,
-            "hash": ix.slots.bytes + SLOT_PARTITIONS * sizeof(slot_partition),
-            "tombstones": ix.tombstones.bytes + ix.overridden.bytes,
+            "nodes": <object>found.n_nodes * sizeof(fusion_node),
+            "directories": <object>found.n_dirs * sizeof(fusion_dir),
+            "names": found.names,
+            "directory_paths": found.paths,
+            "hash": found.slots + SLOT_PARTITIONS * sizeof(slot_partition),
+            "tombstones": found.tombstones,
         }
-        self.unlock()
         parts["total"] = sum(parts.values())
         return parts
 
@@ -987,12 +1027,12 @@ cdef class _Column:
     cdef Py_ssize_t itemsize
     cdef bytes format
 
-    def __cinit__(self, PathIndex owner, Py_ssize_t offset, bytes format, Py_ssize_t itemsize):
+    def __cinit__(self, PathIndex owner, Py_ssize_t n, Py_ssize_t offset, bytes format, Py_ssize_t itemsize):
         self.owner = owner
         self.offset = offset
         self.format = format
         self.itemsize = itemsize
-        self.shape[0] = owner.index.n_nodes
+        self.shape[0] = n
         self.strides[0] = sizeof(fusion_node)
 
     def __getbuffer__(self, Py_buffer *view, int flags):
@@ -1048,6 +1088,7 @@ cdef class _TreeChunks:
     cdef tree_cursor cursor
     cdef uint64_t revision
     cdef bint opened
+    cdef bint busy  # making a piece; set and tested with the GIL held
 
     def __cinit__(self, PathIndex owner, object path, bint recursive, uint32_t max_depth, bint only_path):
         cdef path_arg arg
@@ -1079,6 +1120,15 @@ cdef class _TreeChunks:
         return self
 
     def __next__(self):
+        if self.busy:
+            raise ValueError("another thread is waiting for a piece of this tree")
+        self.busy = True
+        try:
+            return self.piece()
+        finally:
+            self.busy = False
+
+    cdef object piece(self):
         cdef fusion_index *ix = &self.owner.index
         cdef text *out
         cdef int status = TREE_FULL

@@ -164,8 +164,8 @@ static inline uint32_t dirs_make(fusion_index *ix, const fusion_row *row, bool s
         hash = below;
         p = stop + 1;
     }
-    uint32_t last = top, made = 0, strays = 0;
-    while (p < end && !strays) {
+    uint32_t last = top, made = 0;
+    while (p < end) {
         const char *slash = memchr(p, '/', (size_t)(end - p));
         const char *stop = slash ? slash : end;
         hash = name_hash(p, (size_t)(stop - p), hash) & ix->mask;
@@ -173,7 +173,7 @@ static inline uint32_t dirs_make(fusion_index *ix, const fusion_row *row, bool s
         if (id == NIL)
             break;
         if (!dir_make(ix, id, hash)) {
-            strays = 1; /* out of memory: the node stays behind as an empty file */
+            node_withdraw(ix, id);
             break;
         }
         last = id;
@@ -181,12 +181,10 @@ static inline uint32_t dirs_make(fusion_index *ix, const fusion_row *row, bool s
         p = stop + 1;
     }
     uint32_t below = 0; /* the chain's sums in one walk, not one walk per link */
-    for (uint32_t id = last; id != top; id = ix->nodes[id].parent) {
+    for (uint32_t id = last; id != top; id = ix->nodes[id].parent)
         dir_of(ix, id)->dirs = below++;
-        dir_of(ix, id)->files = strays;
-    }
-    if (made || strays)
-        index_add_up(ix, top, strays, made, 0);
+    if (made)
+        index_add_up(ix, top, 0, made, 0);
     return p < end ? NIL : last;
 }
 
@@ -263,7 +261,7 @@ static inline apply_status row_upsert(fusion_index *ix, const fusion_row *row, b
             if (id == NIL)
                 return APPLY_NO_MEMORY;
             if (row->is_dir && !dir_make(ix, id, row->hash)) {
-                index_owe(ix, dir, 1, 0, 0);
+                node_withdraw(ix, id);
                 return APPLY_NO_MEMORY;
             }
             index_owe(ix, dir, !row->is_dir, row->is_dir, row->is_dir ? 0 : row->size);

@@ -46,12 +46,11 @@ static inline uint16_t arena_length(const char *record)
     return v;
 }
 
-static inline bool arena_init(arena *a)
+static inline bool arena_init(arena *a, size_t bytes)
 {
     memset(a, 0, sizeof *a);
-    if (!region_reserve(&a->blob, (size_t)UINT32_MAX, (size_t)1 << 24) ||
-        !region_reserve(&a->sync, ((size_t)UINT32_MAX / ARENA_SYNC_BYTES + 2) * 4, 4096) ||
-        !region_reserve(&a->free, ARENA_LENGTHS * sizeof(arena_free_list), ARENA_LENGTHS * sizeof(arena_free_list)))
+    if (!region_reserve(&a->blob, bytes) || !region_reserve(&a->sync, (bytes / ARENA_SYNC_BYTES + 2) * 4) ||
+        !region_reserve(&a->free, ARENA_LENGTHS * sizeof(arena_free_list)))
         return false;
     ((uint32_t *)a->sync.base)[0] = ARENA_NONE;
     return true;

@@ -1,6 +1,7 @@
 /* The path hash: a seeded 64-bit multiply-mix, chained over a path's components.
  *
- * hash("/") is the index's random seed, hash(dir + "/" + name) = name_hash(name, hash(dir)). A directory's hash is thus the
+ * Both factors of every product hold the seed: bytes that make a factor zero, and so take the other one out of the hash, cannot
+ * be chosen without knowing it. hash("/") is the index's random seed, hash(dir + "/" + name) = name_hash(name, hash(dir)). A directory's hash is thus the
  * seed of its children, and a subtree can be hashed without its path. */
 #ifndef FUSION_HASH_H
 #define FUSION_HASH_H
@@ -34,10 +35,11 @@ static inline uint64_t hash_mix(uint64_t a, uint64_t b)
 
 static inline uint64_t name_hash(const char *p, size_t n, uint64_t seed)
 {
-    uint64_t a, b;
+    uint64_t a, b, other;
     size_t rest = n;
     while (rest > 16) {
-        seed = hash_mix(hash_load8(p) ^ HASH_K1, hash_load8(p + 8) ^ seed);
+        other = (seed << 32 | seed >> 32) ^ HASH_K1;
+        seed = hash_mix(hash_load8(p) ^ seed, hash_load8(p + 8) ^ other);
         p += 16;
         rest -= 16;
     }
@@ -53,7 +55,8 @@ static inline uint64_t name_hash(const char *p, size_t n, uint64_t seed)
     } else {
         a = b = 0;
     }
-    return hash_mix(HASH_K2 ^ n, hash_mix(a ^ HASH_K1, b ^ seed));
+    other = (seed << 32 | seed >> 32) ^ HASH_K1;
+    return hash_mix(HASH_K2 ^ n, hash_mix(a ^ seed, b ^ other));
 }
 
 /* The chained hash of a normalised absolute path; mask is all ones but in tests that force collisions. */

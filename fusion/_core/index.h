@@ -4,8 +4,12 @@
 #ifndef FUSION_INDEX_H
 #define FUSION_INDEX_H
 
+#include <sys/resource.h>
+
 #include "nodes.h"
 #include "utf8.h"
+
+#define INDEX_MAX_SHIFT 10 /* a million nodes */
 
 static inline void index_release(fusion_index *ix)
 {
@@ -33,16 +37,45 @@ static inline void index_plant_root(fusion_index *ix)
     ix->oldest = OLDEST_NONE;
 }
 
+/* How far the reservations must shrink for several indexes, and all else, to fit below the limit of the address space. */
+static inline unsigned index_first_shift(void)
+{
+    const size_t whole = MAX_NODES * sizeof(fusion_node) + MAX_DIRS * sizeof(fusion_dir) + 2 * (size_t)UINT32_MAX;
+    struct rlimit limit;
+    unsigned shift = 0;
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        while (shift < INDEX_MAX_SHIFT && whole >> shift > limit.rlim_cur / 8)
+            shift++;
+    return shift;
+}
+
+/* Reserves every region, 2^shift times smaller than usual; all or none. */
+static inline bool index_reserve(fusion_index *ix, unsigned shift)
+{
+    if (region_reserve(&ix->nodes_region, (MAX_NODES * sizeof(fusion_node)) >> shift) &&
+        region_reserve(&ix->dirs_region, (MAX_DIRS * sizeof(fusion_dir)) >> shift) &&
+        arena_init(&ix->names, (size_t)UINT32_MAX >> shift) && arena_init(&ix->paths, (size_t)UINT32_MAX >> shift))
+        return true;
+    region_release(&ix->nodes_region);
+    region_release(&ix->dirs_region);
+    arena_release(&ix->names);
+    arena_release(&ix->paths);
+    return false;
+}
+
 static inline bool index_init(fusion_index *ix, uint64_t seed, uint64_t mask)
 {
     memset(ix, 0, sizeof *ix);
     ix->seed = seed;
     ix->mask = mask;
-    if (!region_reserve(&ix->nodes_region, MAX_NODES * sizeof(fusion_node), (size_t)1 << 24) ||
-        !region_reserve(&ix->dirs_region, MAX_DIRS * sizeof(fusion_dir), (size_t)1 << 24) || !arena_init(&ix->names) ||
-        !arena_init(&ix->paths) || !slots_init(&ix->slots)) {
-        index_release(ix);
+    if (!slots_init(&ix->slots))
         return false;
+    unsigned shift = index_first_shift();
+    while (!index_reserve(ix, shift)) {
+        if (++shift > INDEX_MAX_SHIFT) {
+            index_release(ix);
+            return false;
+        }
     }
     index_plant_root(ix);
     pthread_rwlockattr_t attributes;
@@ -356,6 +389,14 @@ static inline uint32_t index_remove(fusion_index *ix, uint32_t id)
     nodes_free_chain(ix, id);
     index_add_up(ix, parent, -files, -dirs, -bytes);
     return (uint32_t)(files + dirs);
+}
+
+/* Takes back a node that was attached and is not in the sums yet. */
+static inline void node_withdraw(fusion_index *ix, uint32_t id)
+{
+    index_settle(ix);
+    index_add_up(ix, ix->nodes[id].parent, 1, 0, 0);
+    index_remove(ix, id);
 }
 
 /* ---- type switches and parents ---- */

@@ -15,19 +15,15 @@ typedef struct {
     size_t advised;  /* bytes from base whose paging has been decided */
 } region;
 
-/* Reserves up to `want` bytes, less when the address space is limited, never less than `least`. */
-static inline bool region_reserve(region *r, size_t want, size_t least)
+static inline bool region_reserve(region *r, size_t bytes)
 {
-    for (; want >= least; want /= 2) {
-        void *base = mmap(NULL, want, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (base != MAP_FAILED) {
-            r->base = base;
-            r->reserved = want;
-            r->advised = REGION_HUGE_STEP < want ? REGION_HUGE_STEP : want; /* a small index keeps small pages */
-            return true;
-        }
-    }
-    return false;
+    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return false;
+    r->base = base;
+    r->reserved = bytes;
+    r->advised = REGION_HUGE_STEP < bytes ? REGION_HUGE_STEP : bytes; /* a small index keeps small pages */
+    return true;
 }
 
 static inline void region_release(region *r)

@@ -272,29 +272,35 @@ static inline bool tree_raw_key(tree_cursor *c, uint32_t id, char **key, size_t 
     const fusion_node *n = &ix->nodes[id];
     const fusion_dir *d = dir_of(ix, n->parent);
     tree_frame *f = &c->frames[c->depth - 1];
-    size_t len, cap = 3 * ((size_t)n->name_len + d->count + 1); /* each sibling can force one U+FFFD more */
-    char *text = malloc(cap);
+    char *text = malloc(3 * ((size_t)n->name_len + d->count + 1)); /* each sibling can force one U+FFFD more */
     if (!f->keys)
         f->keys = calloc(1, sizeof *f->keys);
     if (!text || !f->keys) {
         free(text);
         return false;
     }
-    len = name_display(text, node_name(ix, n), n->name_len);
-    for (;;) {
-        uint64_t hash = name_hash(text, len, d->hash) & ix->mask;
-        if (find_child(ix, n->parent, hash, text, len) == NIL && !pathmap_find(f->keys, hash, text, (uint32_t)len)) {
-            if (!pathmap_set(f->keys, hash, text, (uint32_t)len, 0.0)) {
-                free(text);
-                return false;
-            }
-            *key = text;
-            *key_len = len;
-            return true;
-        }
+    size_t bare_len = name_display(text, node_name(ix, n), n->name_len), len = bare_len;
+    uint64_t bare = name_hash(text, bare_len, d->hash) & ix->mask, hash = bare;
+    /* The value of a taken key: with how many more of them a sibling of that name goes on. */
+    const pathmap_entry *taken = pathmap_find(f->keys, bare, text, (uint32_t)bare_len);
+    double more = taken ? taken->value : 0.0;
+    for (double i = 0.0; i < more; i++, len += 3)
         memcpy(text + len, "\xef\xbf\xbd", 3);
-        len += 3;
+    for (;; more++, len += 3) {
+        if (len > bare_len)
+            hash = name_hash(text, len, d->hash) & ix->mask;
+        if (find_child(ix, n->parent, hash, text, len) == NIL && !pathmap_find(f->keys, hash, text, (uint32_t)len))
+            break;
+        memcpy(text + len, "\xef\xbf\xbd", 3);
     }
+    if (!pathmap_set(f->keys, hash, text, (uint32_t)len, 1.0) ||
+        !pathmap_set(f->keys, bare, text, (uint32_t)bare_len, more + 1.0)) {
+        free(text);
+        return false;
+    }
+    *key = text;
+    *key_len = len;
+    return true;
 }
 
 /* Bytes that a child with its key may need. */
