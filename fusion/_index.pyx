@@ -20,7 +20,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcpy, memset
 
 cdef extern from "Python.h":
@@ -29,9 +29,7 @@ cdef extern from "Python.h":
 cdef extern from "_core/rows.h" nogil:
     size_t FUSION_MAX_PATH
     ctypedef enum fusion_source:
-        FUSION_SNAPSHOT
         FUSION_MESSAGE
-        FUSION_ANOMALY
     ctypedef struct fusion_row:
         const char *path
         int64_t size
@@ -49,7 +47,6 @@ cdef extern from "_core/rows.h" nogil:
         fusion_event *events
         size_t n_rows
         size_t n_events
-        char *scratch
         const char *session_id
         size_t session_id_len
         fusion_source source
@@ -75,7 +72,6 @@ cdef extern from "_core/double_write.h" nogil:
 cdef extern from "_core/scanner.h" nogil:
     enum:
         SCAN_OK
-        SCAN_DECLINED
         SCAN_NO_MEMORY
     int scan_body(const char *, size_t, fusion_batch *)
 

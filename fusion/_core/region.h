@@ -15,6 +15,7 @@ typedef struct {
     size_t advised;  /* bytes from base whose paging has been decided */
 } region;
 
+/* Reserves address space, which costs no memory until it is written; false when there is none. */
 static inline bool region_reserve(region *r, size_t bytes)
 {
     void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
