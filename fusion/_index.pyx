@@ -75,6 +75,13 @@ cdef extern from "_core/scanner.h" nogil:
         SCAN_NO_MEMORY
     int scan_body(const char *, size_t, fusion_batch *)
 
+cdef extern from "_core/simd.h" nogil:
+    ctypedef enum simd_level:
+        pass
+    const char *simd_names[]
+    simd_level simd_best()
+    simd_level simd_choose(const char *)
+
 cdef extern from "pthread.h" nogil:
     ctypedef struct pthread_rwlock_t:
         pass
@@ -1149,7 +1156,22 @@ cdef class _TreeChunks:
             self.buffer = _ChunkBuffer(self.cursor.wanted)  # one node is larger than the buffer
 
 
+cdef void choose_simd() except *:
+    wanted = os.environb.get(b"FUSION_SIMD")
+    simd_choose(NULL if wanted is None else <const char *><bytes>wanted)
+
+
+choose_simd()
+
+
 # ---- doors for tests ----
+
+def _simd(name=None):
+    """Use the vector instructions of that name (the best without one); returns the names of what is in use and of all there are."""
+    cdef bytes wanted = None if name is None else name.encode()
+    cdef simd_level used = simd_choose(NULL if wanted is None else <const char *>wanted)
+    return simd_names[<int>used].decode(), [simd_names[level].decode() for level in range(<int>simd_best() + 1)]
+
 
 def _double_write(double value):
     """What the engine writes for a finite double."""
