@@ -89,7 +89,6 @@ cdef extern from "pthread.h" nogil:
     int pthread_rwlock_tryrdlock(pthread_rwlock_t *)
     int pthread_rwlock_wrlock(pthread_rwlock_t *)
     int pthread_rwlock_unlock(pthread_rwlock_t *)
-    int pthread_rwlock_destroy(pthread_rwlock_t *)
 
 cdef extern from "_core/nodes.h" nogil:
     enum:
@@ -101,6 +100,9 @@ cdef extern from "_core/nodes.h" nogil:
     uint32_t OLDEST_NONE
     ctypedef struct region:
         char *base
+    ctypedef struct region_ahead:
+        pass
+    void region_back(region_ahead)
     ctypedef struct arena:
         region blob
         region sync
@@ -152,6 +154,7 @@ cdef extern from "_core/index.h" nogil:
     void index_release(fusion_index *)
     void index_clear(fusion_index *)
     uint32_t index_oldest(fusion_index *)
+    region_ahead index_plan(fusion_index *)
 
 cdef extern from "_core/apply.h" nogil:
     enum:
@@ -533,7 +536,6 @@ cdef class PathIndex:
 
     def __dealloc__(self):
         if self.ready:
-            pthread_rwlock_destroy(&self.index.lock)
             index_release(&self.index)
 
     cdef facts read_facts(self) noexcept:
@@ -565,12 +567,15 @@ cdef class PathIndex:
 
     cdef apply_rows(self, fusion_batch *rows, double now, apply_result *result, uint64_t *revision):
         cdef int status
+        cdef region_ahead ahead
         with nogil:
             rows_prepare(rows, self.index.seed, self.index.mask)
             pthread_rwlock_wrlock(&self.index.lock)
             status = index_apply(&self.index, rows, now, result)
             revision[0] = self.index.revision
+            ahead = index_plan(&self.index)
             pthread_rwlock_unlock(&self.index.lock)
+            region_back(ahead)
         if status != APPLY_OK:
             raise MemoryError("the index could not grow; the batch may be applied in part")
 

@@ -95,6 +95,13 @@ static inline void arena_sync(arena *a, size_t start, size_t record)
         sync[b] = ARENA_NONE; /* until a record starts there; one long record may span several blocks */
 }
 
+/* Where the next string of that length goes if a freed one is reused, else ARENA_NONE. */
+static inline uint32_t arena_reusable(const arena *a, uint16_t length)
+{
+    const arena_free_list *list = (const arena_free_list *)a->free.base + length;
+    return list->n ? list->offsets[list->n - 1] : ARENA_NONE;
+}
+
 /* Stores a string of 1..65535 bytes; returns the offset of its bytes, or ARENA_NONE when the arena is full. */
 static inline uint32_t arena_put(arena *a, uint32_t owner, const char *bytes, uint16_t length)
 {
