@@ -169,18 +169,20 @@ cdef extern from "_core/apply.h" nogil:
     int index_apply(fusion_index *, const fusion_batch *, double, apply_result *)
     void index_begin_snapshot(fusion_index *)
 
-cdef extern from "_core/tree.h" nogil:
-    enum:
-        TREE_OK
-        TREE_FULL
+cdef extern from "_core/text.h" nogil:
     ctypedef struct text:
         char *base
         size_t len
         size_t cap
+    bint text_room(text *, size_t)
+
+cdef extern from "_core/tree.h" nogil:
+    enum:
+        TREE_OK
+        TREE_FULL
     ctypedef struct tree_cursor:
         bint done
         size_t wanted
-    bint text_room(text *, size_t)
     bint tree_open(tree_cursor *, fusion_index *, uint32_t, bint, uint32_t, bint)
     void tree_close(tree_cursor *)
     int tree_write(tree_cursor *, text *)

@@ -1,172 +1,11 @@
-/* Nodes to JSON: one node, or a directory tree written piece by piece into a buffer of the caller's.
+/* Trees to JSON: one node with its path, or a directory tree written piece by piece into a buffer of the caller's.
  *
  * The bytes are those of json.dumps(tree, separators=(",", ":"), ensure_ascii=False) over the nested form of docs/contract.md. */
 #ifndef FUSION_TREE_H
 #define FUSION_TREE_H
 
-#include "double_write.h"
 #include "index.h"
-
-typedef struct {
-    char *base;
-    size_t len, cap;
-} text;
-
-/* Room for `more` bytes; false when memory is out. */
-static inline bool text_room(text *t, size_t more)
-{
-    if (t->cap - t->len >= more)
-        return true;
-    size_t cap = t->cap ? t->cap : 4096;
-    while (cap - t->len < more)
-        cap *= 2;
-    char *base = realloc(t->base, cap);
-    if (!base)
-        return false;
-    t->base = base;
-    t->cap = cap;
-    return true;
-}
-
-#define COPY_OVERRUN 16u /* bytes that copy_run may read and write past the end */
-
-/* memcpy of a short string without a call: in whole 16-byte steps, so both sides need COPY_OVERRUN bytes of room behind. */
-static inline char *copy_run(char *out, const char *from, size_t n)
-{
-    size_t done = 0;
-    do {
-        memcpy(out + done, from + done, 16);
-        done += 16;
-    } while (done < n);
-    return out + n;
-}
-
-#define TEXT_LITERAL(out, literal) (memcpy(out, literal, sizeof(literal) - 1), (out) + sizeof(literal) - 1)
-
-/* Copies the sequence at *p, U+FFFD for an undecodable byte, and moves on; returns the end of what it wrote. */
-static inline char *character_copy(char *out, const unsigned char **p, const unsigned char *end)
-{
-    size_t bytes = utf8_sequence(*p, (size_t)(end - *p));
-    const unsigned char *from = *p;
-    *p += bytes ? bytes : 1;
-    if (!bytes)
-        return TEXT_LITERAL(out, "\xef\xbf\xbd");
-    memcpy(out, from, bytes);
-    return out + bytes;
-}
-
-/* A name as text, not escaped for JSON. At most 3 bytes for 1. */
-static inline size_t name_display(char *out, const char *bytes, size_t n)
-{
-    const unsigned char *p = (const unsigned char *)bytes, *end = p + n;
-    char *start = out;
-    while (p < end)
-        out = character_copy(out, &p, end);
-    return (size_t)(out - start);
-}
-
-/* JSON string content of any bytes: at most 6 for 1. */
-static inline char *json_escape(char *out, const char *bytes, size_t n)
-{
-    static const char hex[] = "0123456789abcdef";
-    const unsigned char *p = (const unsigned char *)bytes, *end = p + n;
-    while (p < end) {
-        unsigned char c = *p;
-        if (c >= 0x80) {
-            out = character_copy(out, &p, end);
-            continue;
-        }
-        p++;
-        if (c >= 0x20) {
-            if (c == '"' || c == '\\')
-                *out++ = '\\';
-            *out++ = (char)c;
-            continue;
-        }
-        *out++ = '\\';
-        switch (c) {
-        case '\b': *out++ = 'b'; break;
-        case '\t': *out++ = 't'; break;
-        case '\n': *out++ = 'n'; break;
-        case '\f': *out++ = 'f'; break;
-        case '\r': *out++ = 'r'; break;
-        default:
-            out = TEXT_LITERAL(out, "u00");
-            *out++ = hex[c >> 4];
-            *out++ = hex[c & 15];
-        }
-    }
-    return out;
-}
-
-static inline char *base64_write(char *out, const char *bytes, size_t n)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *p = (const unsigned char *)bytes;
-    for (; n; p += 3, n -= n < 3 ? n : 3) {
-        uint32_t v = (uint32_t)p[0] << 16 | (n > 1 ? (uint32_t)p[1] << 8 : 0) | (n > 2 ? p[2] : 0);
-        *out++ = digits[v >> 18];
-        *out++ = digits[v >> 12 & 63];
-        *out++ = n > 1 ? digits[v >> 6 & 63] : '=';
-        *out++ = n > 2 ? digits[v & 63] : '=';
-    }
-    return out;
-}
-
-static inline char *name_write(char *out, const fusion_index *ix, const fusion_node *n)
-{
-    if (!n->name_len) /* the root */
-        return out;
-    if (n->flags & NODE_ESCAPE)
-        return json_escape(out, node_name(ix, n), n->name_len);
-    return copy_run(out, node_name(ix, n), n->name_len); /* the arena's reservation goes on behind every name */
-}
-
-/* Bytes that node_write_members may need beside the directory's prefix, copies' overrun included: the name stands in it three
- * times at most. */
-static inline size_t node_room(const fusion_node *n)
-{
-    return 256 + (n->flags & NODE_ESCAPE ? 14 : 2) * (size_t)n->name_len;
-}
-
-/* `"name":...` up to the last member before children, without braces. `prefix` is the parent's path, escaped, "" for the root,
- * with COPY_OVERRUN bytes of room behind. */
-static inline char *node_write_members(char *out, const fusion_index *ix, uint32_t id, const char *prefix, size_t prefix_len, bool only_path)
-{
-    const fusion_node *n = &ix->nodes[id];
-    out = TEXT_LITERAL(out, "\"name\":\"");
-    char *name = out;
-    out = name_write(out, ix, n);
-    size_t name_len = (size_t)(out - name);
-    if (node_is_dir(n))
-        out = TEXT_LITERAL(out, "\",\"content_type\":\"directory\",\"path\":\"");
-    else
-        out = TEXT_LITERAL(out, "\",\"content_type\":\"file\",\"path\":\"");
-    if (prefix_len)
-        out = copy_run(out, prefix, prefix_len);
-    *out++ = '/';
-    out = copy_run(out, name, name_len);
-    *out++ = '"';
-    if (!only_path) {
-        out = TEXT_LITERAL(out, ",\"size\":");
-        out = int64_write(out, n->size);
-        out = TEXT_LITERAL(out, ",\"modified_time\":");
-        char *mtime = out;
-        out = double_write(out, n->mtime);
-        size_t mtime_len = (size_t)(out - mtime);
-        out = TEXT_LITERAL(out, ",\"created_time\":");
-        if (memcmp(&n->mtime, &n->ctime, sizeof n->mtime) == 0) /* as for most files that were written once */
-            out = copy_run(out, mtime, mtime_len);
-        else
-            out = double_write(out, n->ctime);
-    }
-    if (n->flags & NODE_RAW) {
-        out = TEXT_LITERAL(out, ",\"raw_name\":\"");
-        out = base64_write(out, node_name(ix, n), n->name_len);
-        *out++ = '"';
-    }
-    return out;
-}
+#include "node_json.h"
 
 /* Appends a directory's path, escaped, "" for the root: what its children's paths begin with. */
 static inline bool prefix_write(text *out, const fusion_index *ix, uint32_t dir)
@@ -249,7 +88,7 @@ static inline bool tree_push(tree_cursor *c, uint32_t dir)
     c->frames[c->depth++] = (tree_frame){.node = dir, .prefix_len = (uint32_t)c->prefix.len};
     if (dir != ROOT) {
         c->prefix.base[c->prefix.len++] = '/';
-        c->prefix.len = (size_t)(name_write(c->prefix.base + c->prefix.len, c->ix, n) - c->prefix.base);
+        c->prefix.len = (size_t)(name_write(c->prefix.base + c->prefix.len, n, node_name(c->ix, n)) - c->prefix.base);
     }
     return true;
 }
@@ -350,12 +189,12 @@ static inline tree_status tree_write(tree_cursor *c, text *out)
             if (key)
                 p = json_escape(p, key, key_len);
             else
-                p = name_write(p, ix, n);
+                p = name_write(p, n, node_name(ix, n));
             p = TEXT_LITERAL(p, "\":");
             free(key);
         }
         *p++ = '{';
-        p = node_write_members(p, ix, id, c->prefix.base, c->prefix.len, c->only_path);
+        p = node_write_members(p, n, node_name(ix, n), c->prefix.base, c->prefix.len, c->only_path);
         if (node_is_dir(n) && c->depth < c->max_depth && !(c->as_list && !top)) {
             p = c->as_list ? TEXT_LITERAL(p, ",\"children\":[") : TEXT_LITERAL(p, ",\"children\":{");
             out->len = (size_t)(p - out->base);
@@ -393,7 +232,7 @@ static inline bool node_write_json(text *out, text *prefix, const fusion_index *
         return false;
     char *p = out->base + out->len;
     *p++ = '{';
-    p = node_write_members(p, ix, id, prefix->base, prefix->len, false);
+    p = node_write_members(p, n, node_name(ix, n), prefix->base, prefix->len, false);
     *p++ = '}';
     out->len = (size_t)(p - out->base);
     return true;
