@@ -114,6 +114,9 @@ cdef extern from "_core/nodes.h" nogil:
         size_t bytes
     ctypedef struct pathmap:
         size_t bytes
+    ctypedef struct view_set:
+        pass
+    size_t views_bytes(const view_set *)
     ctypedef struct fusion_node:
         uint32_t parent
         uint32_t dir
@@ -143,6 +146,7 @@ cdef extern from "_core/nodes.h" nogil:
         bint window
         pathmap tombstones
         pathmap overridden
+        view_set views
         pthread_rwlock_t lock
     bint node_is_dir(const fusion_node *)
     uint32_t find_path(const fusion_index *, const char *, size_t)
@@ -180,11 +184,14 @@ cdef extern from "_core/tree.h" nogil:
     enum:
         TREE_OK
         TREE_FULL
+        TREE_NO_MEMORY
     ctypedef struct tree_cursor:
         bint done
         size_t wanted
     bint tree_open(tree_cursor *, fusion_index *, uint32_t, bint, uint32_t, bint)
     void tree_close(tree_cursor *)
+    bint tree_keep(tree_cursor *)
+    bint tree_resume(tree_cursor *)
     int tree_write(tree_cursor *, text *)
     int tree_write_all(tree_cursor *, text *)
     bint node_write_json(text *, text *, const fusion_index *, uint32_t)
@@ -203,7 +210,7 @@ cdef extern from "_core/search.h" nogil:
     uint32_t search_next(search_state *, const char *, size_t, const uint32_t *)
 
 cdef extern from "_core/check.h" nogil:
-    bint index_check(const fusion_index *, char *, size_t)
+    bint index_check(fusion_index *, char *, size_t)
 
 
 Applied = namedtuple("Applied", "rows upserts deletes ignored removed snapshot_ended revision", module="fusion")
@@ -484,6 +491,7 @@ cdef struct facts:
     size_t paths
     size_t slots
     size_t tombstones
+    size_t views
 
 
 cdef void copy_facts(const fusion_index *ix, facts *found) noexcept nogil:
@@ -496,6 +504,7 @@ cdef void copy_facts(const fusion_index *ix, facts *found) noexcept nogil:
     found.paths = ix.paths.used + ix.paths.free_bytes
     found.slots = ix.slots.bytes
     found.tombstones = ix.tombstones.bytes + ix.overridden.bytes
+    found.views = views_bytes(&ix.views)
 
 
 cdef uint32_t copy_node(const fusion_index *ix, const path_arg *arg, fusion_node *node, fusion_dir *sums) noexcept nogil:
@@ -843,12 +852,13 @@ cdef class PathIndex:
             raise KeyError(path)
         return take_text(&out, written)
 
-    def tree_chunks(self, path="/", *, recursive=True, max_depth=None, only_path=False):
+    def tree_chunks(self, path="/", *, recursive=True, max_depth=None, only_path=False, _piece_bytes=CHUNK_BYTES):
         """The same JSON in pieces of some 256 KiB: an iterator of memoryviews on a buffer that the next piece overwrites.
 
-        The index is locked for one piece at a time; when it changes before the last one, the next piece raises RuntimeError.
+        All pieces show the instant of this call, whatever changes while they are read; the index is locked for one piece at a
+        time. While the iterator is alive and not at its end, the index keeps what changes (memory()["views"]).
         """
-        return _TreeChunks(self, path, bool(recursive), checked_depth(max_depth), bool(only_path))
+        return _TreeChunks(self, path, bool(recursive), checked_depth(max_depth), bool(only_path), _piece_bytes)
 
     # ---- search ----
 
@@ -960,7 +970,7 @@ cdef class PathIndex:
         }
 
     def memory(self):
-        """Bytes in use per part, and their `total`."""
+        """Bytes in use per part, and their `total`. `views` is what is kept for trees that are being read."""
         cdef facts found = self.read_facts()
         parts = {
             "nodes": <object>found.n_nodes * sizeof(fusion_node),
@@ -969,6 +979,7 @@ cdef class PathIndex:
             "directory_paths": found.paths,
             "hash": found.slots + SLOT_PARTITIONS * sizeof(slot_partition),
             "tombstones": found.tombstones,
+            "views": found.views,
         }
         parts["total"] = sum(parts.values())
         return parts
@@ -1094,18 +1105,22 @@ cdef class _TreeChunks:
     """Iterator of tree_chunks()."""
 
     cdef PathIndex owner
-    cdef _ChunkBuffer buffer
+    cdef _ChunkBuffer buffer  # its text is the piece that was made ahead
     cdef tree_cursor cursor
-    cdef uint64_t revision
     cdef bint opened
     cdef bint busy  # making a piece; set and tested with the GIL held
 
-    def __cinit__(self, PathIndex owner, object path, bint recursive, uint32_t max_depth, bint only_path):
+    def __cinit__(self, PathIndex owner, object path, bint recursive, uint32_t max_depth, bint only_path,
+                  size_t piece_bytes):
         cdef path_arg arg
         cdef uint32_t id
+        cdef text *out
+        cdef int status
+        cdef bint kept = True
         self.opened = False
         self.owner = owner
-        self.buffer = _ChunkBuffer(CHUNK_BYTES)
+        self.buffer = _ChunkBuffer(piece_bytes)
+        out = &self.buffer.out
         holder = encoded_path(path)
         if not open_path(holder, &arg):
             raise KeyError(path)
@@ -1114,12 +1129,14 @@ cdef class _TreeChunks:
             id = find_path(&owner.index, arg.path, arg.length)
             if id != NIL:
                 self.opened = tree_open(&self.cursor, &owner.index, id, recursive, max_depth, only_path)
-            self.revision = owner.index.revision
+            if self.opened:
+                status = tree_write(&self.cursor, out)
+                kept = status == TREE_OK or status == TREE_FULL and tree_keep(&self.cursor)
             pthread_rwlock_unlock(&owner.index.lock)
             close_path(&arg)
         if id == NIL:
             raise KeyError(path)
-        if not self.opened:
+        if not self.opened or not kept:
             raise MemoryError
 
     def __dealloc__(self):
@@ -1140,27 +1157,26 @@ cdef class _TreeChunks:
 
     cdef object piece(self):
         cdef fusion_index *ix = &self.owner.index
-        cdef text *out
-        cdef int status = TREE_FULL
-        cdef bint changed = False
-        if self.cursor.done:
-            raise StopIteration
-        while True:
-            out = &self.buffer.out
-            out.len = 0
+        cdef text *out = &self.buffer.out
+        cdef int status = TREE_OK
+        cdef size_t length
+        while not out.len:
+            if self.cursor.done:
+                raise StopIteration
+            if self.cursor.wanted > out.cap:  # one node is larger than the buffer
+                self.buffer = _ChunkBuffer(self.cursor.wanted)
+                out = &self.buffer.out
             with nogil:
                 pthread_rwlock_rdlock(&ix.lock)
-                changed = ix.revision != self.revision
-                if not changed:
-                    status = tree_write(&self.cursor, out)
+                status = tree_write(&self.cursor, out) if tree_resume(&self.cursor) else TREE_NO_MEMORY
                 pthread_rwlock_unlock(&ix.lock)
-            if changed:
-                raise RuntimeError("the index changed while its tree was being read")
+                if self.cursor.done:
+                    tree_close(&self.cursor)
             if status != TREE_OK and status != TREE_FULL:
-                raise MemoryError
-            if out.len:
-                return memoryview(self.buffer)[:out.len]
-            self.buffer = _ChunkBuffer(self.cursor.wanted)  # one node is larger than the buffer
+                raise MemoryError("the tree's instant could not be kept")
+        length = out.len
+        out.len = 0
+        return memoryview(self.buffer)[:length]
 
 
 cdef void choose_simd() except *:

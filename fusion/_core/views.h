@@ -99,6 +99,17 @@ static inline void views_recount(view_set *s)
     __atomic_store_n(&s->newest_whole, newest_whole, __ATOMIC_RELAXED);
 }
 
+/* The mutex is held; others may look at the sum without it. */
+static inline void views_count_bytes(view_set *s, int64_t more)
+{
+    __atomic_store_n(&s->image_bytes, s->image_bytes + (size_t)more, __ATOMIC_RELAXED);
+}
+
+static inline size_t views_bytes(const view_set *s)
+{
+    return __atomic_load_n(&s->image_bytes, __ATOMIC_RELAXED);
+}
+
 static inline void view_image_drop(view_set *s, view_image *image)
 {
     view_image **at = &image->block->images;
@@ -110,7 +121,7 @@ static inline void view_image_drop(view_set *s, view_image *image)
     for (fusion_view *v = s->open; v; v = v->next)
         if (v->last == image)
             v->last = image->before;
-    s->image_bytes -= image->bytes;
+    views_count_bytes(s, -(int64_t)image->bytes);
     free(image);
 }
 
@@ -168,7 +179,7 @@ static __attribute__((noinline)) void views_keep(view_set *s, view_kind kind, si
             *(s->newest_image ? &s->newest_image->after : &s->oldest_image) = image;
             s->newest_image = image;
             b->images = image;
-            s->image_bytes += bytes;
+            views_count_bytes(s, (int64_t)bytes);
         } else {
             for (fusion_view *v = s->open; v; v = v->next)
                 v->lost |= v->epoch > b->stamp && view_reads(v, kind);
