@@ -8,16 +8,20 @@ only ever tried with the GIL held, and waited for without it.
 
 import operator
 import os
+import secrets
 import time
 from collections import namedtuple
+from contextlib import contextmanager, suppress
 
 from fusion import events as wire
+from fusion.errors import DamagedFile
 from fusion.patterns import compile_pattern
 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.errno cimport errno
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -208,6 +212,18 @@ cdef extern from "_core/search.h" nogil:
     int search_init(search_state *, const char *, size_t, search_level)
     void search_free(search_state *)
     uint32_t search_next(search_state *, const char *, size_t, const uint32_t *)
+
+cdef extern from "_core/saved.h" nogil:
+    enum:
+        SAVED_OK
+        SAVED_FAILED
+        SAVED_DAMAGED
+    ctypedef struct saved_header:
+        uint64_t seed
+        uint64_t mask
+    int index_save(fusion_index *, int, uint64_t *)
+    int saved_read_header(int, saved_header *, const char **)
+    int index_load(fusion_index *, int, const saved_header *, const char **)
 
 cdef extern from "_core/check.h" nogil:
     bint index_check(fusion_index *, char *, size_t)
@@ -949,6 +965,48 @@ cdef class PathIndex:
         finally:
             free(out.base)
 
+    # ---- files ----
+
+    def save(self, file, *, sync=False):
+        """Write the index to `file` (a path), as it is at this instant, while it may change; returns the file's size in bytes.
+
+        The file is written aside and takes its name at the end, so that `file` is the old one or the new one whatever happens.
+        sync=True: it is on the disk before, and so is its name before the call returns. Raises OSError.
+        """
+        cdef uint64_t size = 0
+        with replaced_file(os.fsdecode(file), sync) as descriptor:
+            raise_for_file(self.write_file(descriptor, &size), file, NULL)
+        return size
+
+    cdef int write_file(self, int descriptor, uint64_t *size) noexcept:
+        cdef int status
+        with nogil:
+            status = index_save(&self.index, descriptor, size)
+        return status
+
+    @staticmethod
+    def load(file):
+        """The PathIndex in `file` (a path), with its snapshot window, tombstones and seed.
+
+        Raises DamagedFile (a ValueError) when the file was cut short, changed, or not saved by this version, and OSError. The
+        checksums tell damage, not malice: load only what was saved by your own.
+        """
+        cdef saved_header header
+        cdef const char *why = NULL
+        cdef int status
+        cdef int descriptor
+        cdef PathIndex loaded
+        with open(file, "rb", buffering=0) as opened:
+            descriptor = opened.fileno()
+            with nogil:
+                status = saved_read_header(descriptor, &header, &why)
+            raise_for_file(status, file, why)
+            loaded = PathIndex(seed=header.seed, _hash_mask=header.mask)
+            with nogil:
+                status = index_load(&loaded.index, descriptor, &header, &why)
+            raise_for_file(status, file, why)
+        return loaded
+
     # ---- the engine from inside ----
 
     def columns(self):
@@ -1008,6 +1066,43 @@ cdef extern from *:
     Py_ssize_t offsetof_mtime()
     Py_ssize_t offsetof_ctime()
     Py_ssize_t offsetof_flags()
+
+
+cdef int raise_for_file(int status, object file, const char *why) except -1:
+    """The exception for a saved_status; `why` is the reason of a refusal."""
+    if status == SAVED_OK:
+        return 0
+    if status == SAVED_FAILED:
+        raise OSError(errno, os.strerror(errno), os.fspath(file))
+    if status == SAVED_DAMAGED:
+        raise DamagedFile(f"{os.fsdecode(file)} cannot be loaded: {why.decode()}")
+    raise MemoryError
+
+
+@contextmanager
+def replaced_file(path, sync):
+    """The descriptor of a new file beside `path`, which takes its place at the end, or goes when that is an exception."""
+    folder, name = os.path.split(path)
+    aside = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            yield descriptor
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(aside, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(aside)
+        raise
+    if sync:
+        descriptor = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 cdef uint32_t checked_depth(object max_depth) except? 0xFFFFFFFE:

@@ -87,26 +87,29 @@ static inline const fusion_dir *instant_dir(fusion_instant *at, uint32_t dir)
     return (const fusion_dir *)instant_block(at, VIEW_DIRS, block, live + block * BLOCK_RECORDS) + dir % BLOCK_RECORDS;
 }
 
-/* Copies bytes [from, from + n) of an arena. */
-static inline void instant_copy(fusion_instant *at, view_kind kind, const arena *a, size_t from, size_t n, char *out)
+/* Copies bytes [from, from + n) of an array of blocks. */
+static inline void instant_copy(fusion_instant *at, view_kind kind, const char *live, size_t block_bytes, size_t from, size_t n, char *out)
 {
+    if (at->clean) {
+        memcpy(out, live + from, n);
+        return;
+    }
     while (n) {
-        size_t block = from / BLOCK_BYTES, start = from % BLOCK_BYTES;
-        size_t part = BLOCK_BYTES - start < n ? BLOCK_BYTES - start : n;
-        memcpy(out, instant_block(at, kind, block, a->blob.base + block * BLOCK_BYTES) + start, part);
+        size_t block = from / block_bytes, start = from % block_bytes;
+        size_t part = block_bytes - start < n ? block_bytes - start : n;
+        memcpy(out, instant_block(at, kind, block, live + block * block_bytes) + start, part);
         out += part;
         from += part;
         n -= part;
     }
 }
 
-/* A node's name: where it lies, or copied to `spare`. Readable for `over` bytes beyond its end. */
+/* A node's name: where it lies, or copied to `spare`. */
 static inline const char *instant_name(fusion_instant *at, const fusion_node *n, char *spare)
 {
-    const char *live = node_name(at->ix, n);
     if (__builtin_expect(at->clean, 1) || !n->name_len)
-        return live;
-    instant_copy(at, VIEW_NAMES, &at->ix->names, n->name, n->name_len, spare);
+        return node_name(at->ix, n);
+    instant_copy(at, VIEW_NAMES, at->ix->names.blob.base, BLOCK_BYTES, n->name, n->name_len, spare);
     return spare;
 }
 

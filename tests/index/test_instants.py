@@ -54,7 +54,9 @@ class World:
         top = self.random.choice(["/", "/", "/", *(path for path in tops if path in self.index)])
         recursive = self.random.random() < 0.8
         expected = self.index.tree_json(top, recursive=recursive)
-        pieces = self.index.tree_chunks(top, recursive=recursive, _piece_bytes=self.random.choice([1, 1, 700]))
+        pieces = self.index.tree_chunks(
+            top, recursive=recursive, _piece_bytes=self.random.choice([1, 1, 700])
+        )
         return pieces, expected
 
 
@@ -94,7 +96,9 @@ def test_what_is_kept_is_what_changed() -> None:
     assert 0 < one < 20_000
     index.upsert(paths[:1], [3], [1.5], [1.5], [False])
     assert index.memory()["views"] == one  # it was kept already
-    index.upsert([f"/new/{each}" for each in range(count)], [1] * count, [1.5] * count, [1.5] * count, [False] * count)
+    index.upsert(
+        [f"/new/{each}" for each in range(count)], [1] * count, [1.5] * count, [1.5] * count, [False] * count
+    )
     assert index.memory()["views"] < 4 * one  # what is new is read by nobody
     second = index.tree_chunks("/d1")
     index.delete("/d1")
@@ -126,7 +130,10 @@ def test_threads_read_one_instant_each() -> None:
             while not whole:
                 whole = done.is_set()  # one more reading after the last change
                 tree = orjson.loads(b"".join(bytes(chunk) for chunk in index.tree_chunks()))
-                seen = {tree["children"][path.split("/")[1]]["children"][path.split("/")[2]]["size"] for path in marked}
+                seen = {
+                    tree["children"][path.split("/")[1]]["children"][path.split("/")[2]]["size"]
+                    for path in marked
+                }
                 assert len(seen) == 1, seen
         except BaseException as error:
             failures.append(error)
