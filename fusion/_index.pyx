@@ -8,13 +8,12 @@ only ever tried with the GIL held, and waited for without it.
 
 import operator
 import os
-import secrets
 import time
 from collections import namedtuple
-from contextlib import contextmanager, suppress
 
 from fusion import events as wire
 from fusion.errors import DamagedFile
+from fusion.files import replaced_file
 from fusion.patterns import compile_pattern
 
 cimport cython
@@ -974,7 +973,7 @@ cdef class PathIndex:
         sync=True: it is on the disk before, and so is its name before the call returns. Raises OSError.
         """
         cdef uint64_t size = 0
-        with replaced_file(os.fsdecode(file), sync) as descriptor:
+        with replaced_file(os.fsdecode(file), sync=sync) as descriptor:
             raise_for_file(self.write_file(descriptor, &size), file, NULL)
         return size
 
@@ -1077,32 +1076,6 @@ cdef int raise_for_file(int status, object file, const char *why) except -1:
     if status == SAVED_DAMAGED:
         raise DamagedFile(f"{os.fsdecode(file)} cannot be loaded: {why.decode()}")
     raise MemoryError
-
-
-@contextmanager
-def replaced_file(path, sync):
-    """The descriptor of a new file beside `path`, which takes its place at the end, or goes when that is an exception."""
-    folder, name = os.path.split(path)
-    aside = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            yield descriptor
-            if sync:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(aside, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(aside)
-        raise
-    if sync:
-        descriptor = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 cdef uint32_t checked_depth(object max_depth) except? 0xFFFFFFFE:

@@ -19,7 +19,7 @@ NAMES = ["a", "b", "c", "name-of-its-own", "é", '"', "\udcff", "\ufffd", "x" * 
 
 
 class World:
-    """A tree in motion: rows and deletes anywhere, by messages and by snapshots, with names that come, go and come again."""
+    """A tree in motion: rows and deletes anywhere, with names that come, go and come again."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)

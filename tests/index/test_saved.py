@@ -44,7 +44,7 @@ def assert_equal(left: PathIndex, right: PathIndex) -> None:
 
 
 def go_on(index: PathIndex) -> PathIndex:
-    """What depends on marks, tombstones and free records: rows of a snapshot that messages beat, its end, and new nodes."""
+    """What depends on marks, tombstones and free records: rows that messages beat, an end, new nodes."""
     feed = Feed(index)
     rows = [file("/d7/e0/late", 50.0, 1), file("/d5/e1/written", 150.0, 9), file("/d2/e0/late", 50.0, 1)]
     feed.snapshot(*rows, directory("/d1", 8.0))
