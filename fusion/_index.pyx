@@ -1156,20 +1156,22 @@ cdef class _TreeChunks:
             self.buffer = _ChunkBuffer(self.cursor.wanted)  # one node is larger than the buffer
 
 
-cdef void choose_simd() except *:
-    wanted = os.environb.get(b"FUSION_SIMD")
-    simd_choose(NULL if wanted is None else <const char *><bytes>wanted)
+cdef simd_level choose_simd(bytes name) noexcept:
+    """Takes the vector instructions of that name, the best without one."""
+    cdef const char *wanted = NULL
+    if name is not None:
+        wanted = PyBytes_AS_STRING(name)
+    return simd_choose(wanted)
 
 
-choose_simd()
+choose_simd(os.environb.get(b"FUSION_SIMD"))
 
 
 # ---- doors for tests ----
 
 def _simd(name=None):
     """Use the vector instructions of that name (the best without one); returns the names of what is in use and of all there are."""
-    cdef bytes wanted = None if name is None else name.encode()
-    cdef simd_level used = simd_choose(NULL if wanted is None else <const char *>wanted)
+    cdef simd_level used = choose_simd(None if name is None else name.encode())
     return simd_names[<int>used].decode(), [simd_names[level].decode() for level in range(<int>simd_best() + 1)]
 
 
