@@ -30,7 +30,7 @@ def value(name: str) -> str:
 
 
 def cythonized(modules: list[Extension], **options: object) -> list[Extension]:
-    """The modules as C. Cython makes errors of its warnings, but not of its hints: whatever it says counts."""
+    """The modules as C. Cython can make errors of its warnings but not of its hints: all it says counts."""
     if not value("FUSION_WERROR"):
         return cythonize(modules, **options)
     said = io.StringIO()
