@@ -1184,7 +1184,7 @@ def _double_write(double value):
 
 def _double_read(bytes token not None):
     """The double that a JSON number token spells, or None when it is none."""
-    cdef double value
+    cdef double value = 0.0
     cdef const char *start = PyBytes_AS_STRING(token)
     cdef const char *end = start + PyBytes_GET_SIZE(token)
     return value if double_read(start, end, &value) == end else None
@@ -1192,7 +1192,7 @@ def _double_read(bytes token not None):
 
 def _int64_read(bytes token not None):
     """The int64 that a JSON integer token spells, or None when it is none."""
-    cdef int64_t value
+    cdef int64_t value = 0
     cdef const char *start = PyBytes_AS_STRING(token)
     cdef const char *end = start + PyBytes_GET_SIZE(token)
     return value if int64_read(start, end, &value) == end else None
