@@ -1247,20 +1247,22 @@ cdef class _TreeChunks:
         return memoryview(self.buffer)[:length]
 
 
-cdef void choose_simd() except *:
-    wanted = os.environb.get(b"FUSION_SIMD")
-    simd_choose(NULL if wanted is None else <const char *><bytes>wanted)
+cdef simd_level choose_simd(bytes name) noexcept:
+    """Takes the vector instructions of that name, the best without one."""
+    cdef const char *wanted = NULL
+    if name is not None:
+        wanted = PyBytes_AS_STRING(name)
+    return simd_choose(wanted)
 
 
-choose_simd()
+choose_simd(os.environb.get(b"FUSION_SIMD"))
 
 
 # ---- doors for tests ----
 
 def _simd(name=None):
     """Use the vector instructions of that name (the best without one); returns the names of what is in use and of all there are."""
-    cdef bytes wanted = None if name is None else name.encode()
-    cdef simd_level used = simd_choose(NULL if wanted is None else <const char *>wanted)
+    cdef simd_level used = choose_simd(None if name is None else name.encode())
     return simd_names[<int>used].decode(), [simd_names[level].decode() for level in range(<int>simd_best() + 1)]
 
 
@@ -1273,7 +1275,7 @@ def _double_write(double value):
 
 def _double_read(bytes token not None):
     """The double that a JSON number token spells, or None when it is none."""
-    cdef double value
+    cdef double value = 0.0
     cdef const char *start = PyBytes_AS_STRING(token)
     cdef const char *end = start + PyBytes_GET_SIZE(token)
     return value if double_read(start, end, &value) == end else None
@@ -1281,7 +1283,7 @@ def _double_read(bytes token not None):
 
 def _int64_read(bytes token not None):
     """The int64 that a JSON integer token spells, or None when it is none."""
-    cdef int64_t value
+    cdef int64_t value = 0
     cdef const char *start = PyBytes_AS_STRING(token)
     cdef const char *end = start + PyBytes_GET_SIZE(token)
     return value if int64_read(start, end, &value) == end else None

@@ -180,14 +180,15 @@ static inline bool index_check(fusion_index *ix, char *why, size_t size)
     if (count == SIZE_MAX)
         goto failed;
     CHECK(count == stored_paths, "%zu stored paths, %zu directories have one", count, stored_paths);
-    if (ix->oldest != OLDEST_UNKNOWN) {
-        double least = ix->oldest == OLDEST_NONE ? 0.0 : ix->nodes[ix->oldest].mtime;
-        CHECK(ix->oldest == OLDEST_NONE || (node_is_dir(&ix->nodes[ix->oldest]) && ix->nodes[ix->oldest].flags & NODE_DESCRIBED),
+    const uint32_t oldest = __atomic_load_n(&ix->oldest, __ATOMIC_RELAXED); /* readers may be finding it */
+    if (oldest != OLDEST_UNKNOWN) {
+        double least = oldest == OLDEST_NONE ? 0.0 : ix->nodes[oldest].mtime;
+        CHECK(oldest == OLDEST_NONE || (node_is_dir(&ix->nodes[oldest]) && ix->nodes[oldest].flags & NODE_DESCRIBED),
               "the oldest directory is none");
         for (uint32_t i = 1; i < ix->n_dirs; i++) {
             uint32_t id = ix->dirs[i].node;
             if (id != NIL && ix->nodes[id].flags & NODE_DESCRIBED)
-                CHECK(ix->oldest != OLDEST_NONE && ix->nodes[id].mtime >= least, "directory %u is older than the oldest", id);
+                CHECK(oldest != OLDEST_NONE && ix->nodes[id].mtime >= least, "directory %u is older than the oldest", id);
         }
     }
     free(below);

@@ -10,14 +10,19 @@ import pytest
 
 import fusion._index
 
-SANITIZED = os.environ.get("FUSION_SANITIZE", "") not in ("", "0")
+SANITIZERS = {"": b"", "0": b"", "1": b"__asan_init", "thread": b"__tsan_init"}  # and what their builds call
+SANITIZER = SANITIZERS[os.environ.get("FUSION_SANITIZE", "")]
+SANITIZED = bool(SANITIZER)
+SIMD = os.environ.get("FUSION_SIMD")
 
 BUILD = Path(str(fusion._index.__file__))
 
 if not BUILD.name.endswith(tuple(EXTENSION_SUFFIXES)):
     pytest.exit(f"fusion._index is not the compiled extension but {BUILD}", returncode=4)
-if SANITIZED and b"__asan_init" not in BUILD.read_bytes():
-    pytest.exit(f"FUSION_SANITIZE is set, but {BUILD} was built without sanitizers", returncode=4)
+if SANITIZER not in BUILD.read_bytes():
+    pytest.exit(f"{BUILD} was built without the sanitizer that FUSION_SANITIZE names", returncode=4)
+if SIMD and fusion._index._simd(SIMD)[0] != SIMD:
+    pytest.exit(f"FUSION_SIMD: this machine has no {SIMD}", returncode=4)
 
 
 def pytest_configure(config: pytest.Config) -> None:
