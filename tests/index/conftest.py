@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -18,6 +19,14 @@ if not BUILD.name.endswith(tuple(EXTENSION_SUFFIXES)):
     pytest.exit(f"fusion._index is not the compiled extension but {BUILD}", returncode=4)
 if SANITIZED and b"__asan_init" not in BUILD.read_bytes():
     pytest.exit(f"FUSION_SANITIZE is set, but {BUILD} was built without sanitizers", returncode=4)
+
+
+@pytest.fixture(scope="module", params=fusion._index._simd()[1])
+def simd_level(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each level of vector instructions that this machine has, in use for a whole module."""
+    in_use = fusion._index._simd()[0]
+    yield fusion._index._simd(request.param)[0]
+    fusion._index._simd(in_use)
 
 
 def pytest_configure(config: pytest.Config) -> None:
