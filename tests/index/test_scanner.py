@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import shlex
 import struct
-import subprocess
-import sysconfig
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +13,8 @@ from hypothesis import strategies as st
 from fusion._index import Batch
 from fusion.errors import FusionError
 
-CORE = Path(__file__).resolve().parents[2] / "fusion" / "_core"
+pytestmark = pytest.mark.usefixtures("simd_level")
+
 USUAL_KEYS = ["file_path", "size", "modified_time", "created_time", "is_dir"]
 
 Decoded = tuple[Any, ...]
@@ -446,82 +441,3 @@ def test_the_scanner_agrees_on_damaged_bodies(body: bytes, data: st.DataObject) 
         tokens | st.binary(max_size=2) | st.sampled_from([b'"', b"\\", b",", b"}", b"]", b":"])
     )
     scan_agreeing(body[:start] + insert + body[end:])
-
-
-# The portable twin: the same header without SIMD, on its own
-
-TWIN = """
-#include "scanner.h"
-
-static char *put(char *out, const void *value, size_t n)
-{
-    memcpy(out, value, n);
-    return out + n;
-}
-
-/* Writes the rows to out, to be compared as bytes; -1 when the body is declined. */
-long twin_scan(const char *body, size_t n, char *out)
-{
-    fusion_batch batch;
-    batch_init(&batch);
-    if (scan_body(body, n, &batch) != SCAN_OK)
-        return -1;
-    char *start = out;
-    for (size_t i = 0; i < batch.n_rows; i++) {
-        const fusion_row *row = &batch.rows[i];
-        out = put(out, &row->is_delete, 1);
-        out = put(out, &batch.events[row->event].index, 8);
-        out = put(out, &row->size, 8);
-        out = put(out, &row->mtime, 8);
-        out = put(out, &row->ctime, 8);
-        out = put(out, &row->is_dir, 1);
-        out = put(out, &row->path_len, 4);
-        out = put(out, row->path, row->path_len);
-    }
-    batch_free(&batch);
-    return out - start;
-}
-"""
-
-
-@pytest.fixture(scope="module")
-def twin(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    folder = tmp_path_factory.mktemp("twin")
-    (folder / "twin.c").write_text(TWIN)
-    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-    options = [
-        "-std=gnu11",
-        "-O1",
-        "-shared",
-        "-fPIC",
-        "-DFUSION_NO_SIMD",
-        f"-I{CORE}",
-        "-o",
-        "twin.so",
-        "twin.c",
-    ]
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    subprocess.run([*compiler, *options], cwd=folder, env=environment, check=True)
-    library = ctypes.CDLL(str(folder / "twin.so"))
-    library.twin_scan.restype = ctypes.c_long
-    library.twin_scan.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p]
-    return library
-
-
-@given(body=any_bodies | usual_bodies())
-def test_the_portable_twin_reads_the_same(twin: ctypes.CDLL, body: bytes) -> None:
-    out = ctypes.create_string_buffer(len(body) * 4 + 64)
-    written = twin.twin_scan(body, len(body), out)
-    batch = Batch.scan(body)
-    if batch is None:
-        assert written == -1
-        return
-    read = b"".join(
-        struct.pack("=?qq", is_delete, index, size)
-        + mtime
-        + ctime
-        + struct.pack("=?I", is_dir, len(path))
-        + path
-        for is_delete, index, path, size, mtime, ctime, is_dir in rows_of(batch)
-    )
-    assert out.raw[: max(written, 0)] == read
