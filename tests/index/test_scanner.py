@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from typing import Any
 
@@ -228,6 +229,20 @@ def test_many_rewritten_paths_keep_apart() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "odd", [b"/", b"/.", b"//", b"/..", b"/.x", b"\\n", b"\xc3\xa4", b"\xc3", b"\t", b"\\u00e9"]
+)
+def test_every_place_of_something_odd_in_a_path(odd: bytes) -> None:
+    for before in range(70):
+        for after in (0, 1, 2, 6, 7, 8, 15, 16, 17, 30, 31, 32, 33, 62, 63, 64, 65):
+            scan_agreeing(with_path(b"/" + b"a" * before + odd + b"b" * after))
+            # the last thing in a body, after which no vector's worth of bytes is left
+            path = b"/a" * before + odd + b"c" * after
+            tail = b'{"source_type":"message","session_id":"s","events":[{"rows":[{"path":"%s"}]}]}' % path
+            scan_agreeing(tail)
+            scan_agreeing(b'{"source_type":"message","events":[],"session_id":"%s"}' % path)
+
+
 @pytest.mark.parametrize("depth", [1, 59])
 def test_nesting(depth: int) -> None:
     accepted(with_row(b'{"path":"/a","x":%s%s}' % (b"[" * depth, b"]" * depth)))
@@ -430,6 +445,70 @@ any_bodies = objects(
 
 @given(any_bodies)
 def test_the_scanner_agrees_on_any_body(body: bytes) -> None:
+    scan_agreeing(body)
+
+
+TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[-+.0-9A-Za-z]+|\s+|.', re.DOTALL)
+NUMBER = re.compile(rb"-?[0-9]")
+MUTATIONS = ["swap", "double", "drop", "nest", "cut", "number", "string", "byte", "member"]
+escapes = st.sampled_from(
+    [
+        *rb"\" \\ \/ \b \f \n \r \t \x \u00e4 \u4F60 \u0000 \u12g4 \u002e".split(),
+        *rb"\ud83d\ude00 \ud83d \udc80 \udcff \udc7f".split(),
+        *(b"\\", b"/", b"/../", b"/.", b"\xc3\xa4", b"\xc3", b"\xed\xb2\x80", b"\n", b"\0", b'"'),
+    ]
+)
+
+
+@st.composite
+def mutations(draw: st.DrawFn, bodies: st.SearchStrategy[bytes]) -> bytes:
+    """A body with a few of its tokens swapped, doubled, dropped, nested, cut off or changed within."""
+    found = TOKEN.findall(draw(bodies))
+
+    def place(those: list[int] | None = None) -> int:
+        return draw(st.sampled_from(those)) if those else draw(st.integers(0, len(found) - 1))
+
+    for _ in range(draw(st.integers(1, 3))):
+        if not found:
+            break
+        at = place()
+        kind = draw(st.sampled_from(MUTATIONS))
+        if kind == "swap":
+            other = place()
+            found[at], found[other] = found[other], found[at]
+        elif kind == "double":
+            found.insert(place(), found[at])
+        elif kind == "drop":
+            del found[at]
+        elif kind == "nest":
+            depth = draw(st.sampled_from([1, 2, 57, 58, 59, 60, 61, 62]))
+            found[at] = b"[" * depth + found[at] + b"]" * depth
+        elif kind == "cut":
+            del found[at:]
+        elif kind == "number":
+            at = place([i for i, token in enumerate(found) if NUMBER.match(token)])
+            cut = draw(st.integers(0, len(found[at])))
+            insert = draw(st.text("0123456789.eE+-", max_size=12)).encode()
+            found[at] = found[at][:cut] + insert + found[at][cut + draw(st.integers(0, 2)) :]
+        elif kind == "string":
+            at = place([i for i, token in enumerate(found) if token.startswith(b'"')])
+            cut = draw(st.integers(1, max(1, len(found[at]) - 1)))
+            found[at] = found[at][:cut] + draw(escapes) + found[at][cut:]
+        elif kind == "byte" and found[at]:
+            byte = draw(st.integers(0, len(found[at]) - 1))
+            flipped = found[at][byte] ^ 1 << draw(st.integers(0, 7))
+            found[at] = found[at][:byte] + bytes([flipped]) + found[at][byte + 1 :]
+        elif kind == "member":  # a key once more, at the end of some object
+            keys = [i for i, token in enumerate(found) if token == b":"]
+            ends = [i for i, token in enumerate(found) if token == b"}"]
+            if keys and ends:
+                key, end = place(keys), place(ends)
+                found[end:end] = [b",", found[key - 1], b":", draw(tokens | odd_paths)]
+    return b"".join(found)
+
+
+@given(mutations(any_bodies | usual_bodies()))
+def test_the_scanner_agrees_on_mutated_bodies(body: bytes) -> None:
     scan_agreeing(body)
 
 
