@@ -1,4 +1,4 @@
-/* Strings of JSON text: where plain text ends, by vectors of bytes; escapes.
+/* Strings of JSON text: where plain text ends, a vector of bytes at a time, and escapes.
  *
  * Text that follows an opening quote ends before the document does, whose last byte is '}': functions named
  * scan_* rely on a next byte after every token but that one, and return NULL to decline. */

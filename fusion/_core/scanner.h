@@ -18,7 +18,7 @@
 #include "scan_text.h"
 
 #define SCAN_MAX_DEPTH 64
-#define SCAN_ROW_BYTES 128 /* what a row takes in a body, rather too little than too much */
+#define SCAN_ROW_BYTES 128   /* what a row takes in a body, rather too little than too much */
 #define SCAN_ROWS_AHEAD 4096 /* rows that a body gets room for on the strength of its length alone */
 
 enum { SCAN_OK = 0, SCAN_DECLINED = 1, SCAN_NO_MEMORY = 2 };
@@ -69,36 +69,34 @@ static __attribute__((noinline)) const char *scan_rewritten_path(
     char *raw = normal + 1; /* normalised in place */
     char *out = raw;
 
-    while (run.stop < s->end && (!run.high || utf8_valid(p, run.stop))) {
+    for (;;) {
+        if (run.stop == s->end || (run.high && !utf8_valid(p, run.stop)))
+            return NULL;
         scan_copy(out, p, (size_t)(run.stop - p), s->end);
         out += run.stop - p;
         p = run.stop;
-        if (*p == '"') {
-            size_t len = (size_t)(out - raw);
-            if (len > FUSION_MAX_PATH)
-                return NULL;
-            if (path_is_normal(raw, len))
-                normal = raw;
-            else
-                len = path_normalise(raw, len, normal);
-            if (len > FUSION_MAX_PATH)
-                return NULL;
-            row->path = normal;
-            row->path_len = (uint32_t)len;
-            b->scratch_len = (size_t)(normal - b->scratch) + len;
-            return p + 1;
-        }
-        if (*p != '\\')
-            return NULL;
+        if (*p == '"')
+            break;
         do {
             uint32_t code_point;
-            p = scan_escape(p, s->end, &code_point);
-            if (!p || !(out = scan_put_code_point(out, code_point)))
+            if (*p != '\\' || !(p = scan_escape(p, s->end, &code_point)) || !(out = scan_put_code_point(out, code_point)))
                 return NULL;
         } while (*p == '\\');
         run = scan_stop(p, s->end);
     }
-    return NULL;
+    size_t len = (size_t)(out - raw);
+    if (len > FUSION_MAX_PATH)
+        return NULL;
+    if (path_is_normal(raw, len))
+        normal = raw;
+    else
+        len = path_normalise(raw, len, normal);
+    if (len > FUSION_MAX_PATH)
+        return NULL;
+    row->path = normal;
+    row->path_len = (uint32_t)len;
+    b->scratch_len = (size_t)(normal + len - b->scratch);
+    return p + 1;
 }
 
 static inline const char *scan_path(fusion_scanner *s, const char *p, fusion_row *row)
