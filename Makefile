@@ -5,11 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 ENGINE := fusion/_index.pyx $(wildcard fusion/_core/*.h)
 SANITIZED := build/sanitize
+FUZZ := build/fuzz
+FUZZ_SECONDS ?= 300
+CLANG ?= clang
 
 # What runs a second time without vector instructions: random histories and hostile input through all of the index. The tests of its
 # parts go through every level by themselves.
 PORTABLE_TESTS := $(addprefix tests/index/test_,machine.py collisions.py hostile.py library.py oracle_semantics.py)
-THREAD_TESTS := tests/index/test_threads.py tests/index/test_hostile.py tests/unit/test_ingest.py tests/unit/test_datastore.py
+THREAD_TESTS := tests/index/test_threads.py tests/index/test_instants.py tests/index/test_saved.py tests/index/test_hostile.py tests/unit/test_ingest.py tests/unit/test_datastore.py
 
 NATIVE := leaves stress
 NATIVE_FLAGS = -std=gnu11 -D_GNU_SOURCE -pthread -Ifusion -Wall -Wextra -Wno-unused-parameter -Wno-unused-function \
@@ -20,7 +23,7 @@ NO_RANDOM = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 PYTHON_HEADERS = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 HEADERS_OF_MACHINE = $(dir $(PYTHON_HEADERS))$(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("MULTIARCH"))')
 
-.PHONY: help run test test-native test-sanitize test-thread-sanitize check-aarch64 bench lint build clean
+.PHONY: help run test test-native test-sanitize test-thread-sanitize check-aarch64 fuzz bench lint build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +74,14 @@ $(eval $(call native_program,address,$(CC),-O1 -g -fsanitize=address -fsanitize=
 $(eval $(call native_program,thread,$(CC),-O1 -g -fsanitize=thread))
 $(eval $(call native_program,aarch64,aarch64-linux-gnu-gcc,-O2 -static))
 
+fuzz: $(VENV)/run.stamp $(FUZZ)/build.stamp ## fuzz the scanner and the number readers, FUZZ_SECONDS (300) each; needs clang: fuzz/README.md
+	$(BIN)/python fuzz/fuzz_numbers.py $(FUZZ_SECONDS)
+	@mkdir -p $(FUZZ)/corpus
+	PYTHONPATH=$(FUZZ)/lib ASAN_OPTIONS=detect_leaks=0 \
+	  LD_PRELOAD="$$($(FUZZ)/venv/bin/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
+	  $(FUZZ)/venv/bin/python fuzz/fuzz_scanner.py $(FUZZ)/corpus fuzz/corpus -dict=fuzz/scanner.dict -max_len=1024 \
+	  -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZ)/ -print_final_stats=1
+
 bench: $(VENV)/test.stamp ## benchmarks of the index and the service; BENCH_ARGS=--write-report rewrites docs/benchmarks
 	$(BIN)/pytest benchmarks --benchmark-disable-gc --benchmark-columns=min,median,rounds --timeout=1800 $(BENCH_ARGS)
 
@@ -97,4 +108,11 @@ $(VENV)/run.stamp: pyproject.toml setup.py $(ENGINE) | $(VENV)/bin/pip
 
 $(VENV)/test.stamp: $(VENV)/run.stamp
 	$(BIN)/pip install -qq --editable '.[dev]'
+	@touch $@
+
+$(FUZZ)/build.stamp: setup.py $(ENGINE) fusion/events.py
+	[ -d $(FUZZ)/venv ] || $(PYTHON) -m venv $(FUZZ)/venv
+	$(FUZZ)/venv/bin/pip install -qq atheris 'Cython>=3.3,<4' setuptools orjson
+	CC=$(CLANG) LDSHARED="$(CLANG) -shared" FUSION_DEBUG=1 CFLAGS="-fsanitize=fuzzer-no-link,address" \
+	  $(FUZZ)/venv/bin/python setup.py -q build --build-base $(FUZZ) --build-lib $(FUZZ)/lib
 	@touch $@

@@ -203,12 +203,9 @@ cdef extern from "_core/search.h" nogil:
     enum:
         SEARCH_OK
         SEARCH_END
-        SEARCH_AUTO
-    ctypedef enum search_level:
-        pass
     ctypedef struct search_state:
         pass
-    int search_init(search_state *, const char *, size_t, search_level)
+    int search_init(search_state *, const char *, size_t)
     void search_free(search_state *)
     uint32_t search_next(search_state *, const char *, size_t, const uint32_t *)
 
@@ -290,6 +287,7 @@ cdef Node make_node(const fusion_node *n, const char *path, size_t length):
 
 
 @cython.final
+@cython.freelist(8)
 cdef class Batch:
     """A decoded push: rows in order, checked and with normalised paths, not applied to anything yet.
 
@@ -300,7 +298,6 @@ cdef class Batch:
     cdef fusion_batch rows
     cdef object body
     cdef bint busy  # being applied; set and tested with the GIL held
-    cdef readonly str session_id
     cdef readonly Py_ssize_t nbytes
 
     def __cinit__(self):
@@ -330,7 +327,6 @@ cdef class Batch:
             return None
         batch.body = body
         batch.nbytes = <Py_ssize_t>n
-        batch.session_id = PyUnicode_DecodeUTF8(batch.rows.session_id, <Py_ssize_t>batch.rows.session_id_len, NULL)
         return batch
 
     @staticmethod
@@ -341,8 +337,10 @@ cdef class Batch:
         cdef fusion_event *event
         cdef Py_ssize_t i
         cdef bytes path
+        cdef Py_ssize_t n
         parsed = wire.parse(body)
-        batch.session_id = parsed.session_id
+        batch.rows.session_id = PyUnicode_AsUTF8AndSize(parsed.session_id, &n)
+        batch.rows.session_id_len = <size_t>n
         batch.rows.source = <fusion_source><int>SOURCES.index(parsed.source_type)
         batch.rows.is_snapshot_end = parsed.is_snapshot_end
         for is_delete, index in parsed.events:
@@ -365,7 +363,7 @@ cdef class Batch:
             row.is_dir = parsed.is_dir[i]
             row.event = parsed.row_events[i]
             row.is_delete = batch.rows.events[row.event].is_delete
-        batch.body = paths
+        batch.body = parsed
         batch.nbytes = len(body)
         return batch
 
@@ -374,6 +372,11 @@ cdef class Batch:
         """The batch in `body`: scan(), or where that declines parse()."""
         batch = Batch.scan(body)
         return batch if batch is not None else Batch.parse(body)
+
+    @property
+    def session_id(self):
+        """As sent."""
+        return PyUnicode_DecodeUTF8(self.rows.session_id, <Py_ssize_t>self.rows.session_id_len, NULL)
 
     @property
     def source_type(self):
@@ -896,7 +899,7 @@ cdef class PathIndex:
         memset(&paths, 0, sizeof(paths))
         with nogil:
             pthread_rwlock_rdlock(&self.index.lock)
-            ok = search_init(&state, words, n_words, <search_level>SEARCH_AUTO) == SEARCH_OK
+            ok = search_init(&state, words, n_words) == SEARCH_OK
             while ok and found < most:
                 id = search_next(&state, self.index.names.blob.base, self.index.names.used,
                                  <const uint32_t *>self.index.names.sync.base)
@@ -1289,8 +1292,8 @@ def _int64_read(bytes token not None):
     return value if int64_read(start, end, &value) == end else None
 
 
-def _search_blob(bytes blob not None, bytes sync, pattern, int level=0):
-    """Owners of the records of a name blob that match, found by one scanner (a search_level)."""
+def _search_blob(bytes blob not None, bytes sync, pattern):
+    """Owners of the records of a name blob that match."""
     cdef bytes program = compile_pattern(pattern).program
     cdef const char *base = PyBytes_AS_STRING(blob)
     cdef size_t used = <size_t>PyBytes_GET_SIZE(blob)
@@ -1301,7 +1304,7 @@ def _search_blob(bytes blob not None, bytes sync, pattern, int level=0):
         points = <const uint32_t *>PyBytes_AS_STRING(sync)
     owners = []
     try:
-        if search_init(&state, PyBytes_AS_STRING(program), <size_t>PyBytes_GET_SIZE(program), <search_level>level) != SEARCH_OK:
+        if search_init(&state, PyBytes_AS_STRING(program), <size_t>PyBytes_GET_SIZE(program)) != SEARCH_OK:
             raise MemoryError
         while True:
             owner = search_next(&state, base, used, points)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -23,6 +24,14 @@ if SANITIZER not in BUILD.read_bytes():
     pytest.exit(f"{BUILD} was built without the sanitizer that FUSION_SANITIZE names", returncode=4)
 if SIMD and fusion._index._simd(SIMD)[0] != SIMD:
     pytest.exit(f"FUSION_SIMD: this machine has no {SIMD}", returncode=4)
+
+
+@pytest.fixture(scope="module", params=fusion._index._simd()[1])
+def simd_level(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each level of vector instructions that this machine has, in use for a whole module."""
+    in_use = fusion._index._simd()[0]
+    yield fusion._index._simd(request.param)[0]
+    fusion._index._simd(in_use)
 
 
 def pytest_configure(config: pytest.Config) -> None:
