@@ -1,5 +1,6 @@
-/* Properties of the leaves over pseudo-random bytes, the same at every level of vector instructions: numbers, paths, the strict scanner,
- * the name search. Inputs lie at the end of blocks of exactly their size, so that the address sanitizer sees a read beyond.
+/* Properties of the leaves over pseudo-random bytes, the same at every level of vector instructions: numbers, paths, the strict
+ * scanner, the name search. Inputs lie at the end of blocks of exactly their size, so that the address sanitizer sees a read
+ * beyond.
  *
  *   leaves [rounds] */
 #include "test.h"
@@ -50,7 +51,8 @@ static void try_numbers(void)
     int64_t n = (int64_t)random_next(&state) >> random_below(&state, 64), read = 0;
     end = int64_write(text, n);
     *end = 0;
-    EXPECT(int64_read(text, end, &read) == end && read == n && strtoll(text, NULL, 10) == n, "%lld is written as %s", (long long)n, text);
+    EXPECT(int64_read(text, end, &read) == end && read == n && strtoll(text, NULL, 10) == n, "%lld is written as %s",
+           (long long)n, text);
 }
 
 /* ---- paths ---- */
@@ -75,8 +77,10 @@ static void try_paths(void)
 
 static void print_string(text *body)
 {
-    static const char *const pieces[] = {"/", "/a", "/file", "..", "\\u00e4", "\\ud83c\\udf89", "\\udcff", "\\\\", "\\\"", "\xc3\xa4",
-                                         "long-name-without-anything-special-in-it", " ", "\\n"};
+    static const char *const pieces[] = {
+        "/", "/a", "/file", "..", "\\u00e4", "\\ud83c\\udf89", "\\udcff", "\\\\", "\\\"",
+        "\xc3\xa4", "long-name-without-anything-special-in-it", " ", "\\n",
+    };
     text_print(body, "\"/");
     for (uint32_t n = random_below(&state, 8); n; n--)
         text_print(body, "%s", pieces[random_below(&state, sizeof pieces / sizeof *pieces)]);
@@ -86,15 +90,17 @@ static void print_string(text *body)
 static void print_body(text *body)
 {
     body->len = 0;
-    text_print(body, "{\"session_id\":\"s\",\"source_type\":\"message\",\"is_snapshot_end\":false,\"events\":[{\"event_type\":\"%s\",\"rows\":[",
+    text_print(body,
+               "{\"session_id\":\"s\",\"source_type\":\"message\",\"is_snapshot_end\":false,\"events\":[{\"event_type\":\"%s\","
+               "\"rows\":[",
                random_below(&state, 4) ? "update" : "delete");
     for (uint32_t rows = random_below(&state, 5), i = 0; i < rows; i++) {
         char mtime[DOUBLE_WRITE_MAX + 1];
         *double_write(mtime, some_double()) = 0;
         text_print(body, "%s{\"path\":", i ? ", " : "");
         print_string(body);
-        text_print(body, ",\"size\":%llu,\"modified_time\":%s,\"is_dir\":%s}", (unsigned long long)random_next(&state) >> 1, mtime,
-                   random_below(&state, 2) ? "true" : "false");
+        text_print(body, ",\"size\":%llu,\"modified_time\":%s,\"is_dir\":%s}", (unsigned long long)random_next(&state) >> 1,
+                   mtime, random_below(&state, 2) ? "true" : "false");
     }
     text_print(body, "]}]}");
 }
@@ -102,11 +108,13 @@ static void print_body(text *body)
 /* What two levels made of one body is the same, to the bit. */
 static void compare_batches(const fusion_batch *a, const fusion_batch *b, const text *body)
 {
-    bool same = a->n_rows == b->n_rows && a->n_events == b->n_events && a->source == b->source && a->is_snapshot_end == b->is_snapshot_end;
+    bool same = a->n_rows == b->n_rows && a->n_events == b->n_events && a->source == b->source &&
+                a->is_snapshot_end == b->is_snapshot_end;
     for (size_t i = 0; same && i < a->n_rows; i++) {
         const fusion_row *x = &a->rows[i], *y = &b->rows[i];
-        same = x->path_len == y->path_len && memcmp(x->path, y->path, x->path_len) == 0 && x->size == y->size && x->is_dir == y->is_dir &&
-               memcmp(&x->mtime, &y->mtime, sizeof x->mtime) == 0 && x->is_delete == y->is_delete && path_is_normal(x->path, x->path_len);
+        same = x->path_len == y->path_len && memcmp(x->path, y->path, x->path_len) == 0 && x->size == y->size &&
+               x->is_dir == y->is_dir && memcmp(&x->mtime, &y->mtime, sizeof x->mtime) == 0 && x->is_delete == y->is_delete &&
+               path_is_normal(x->path, x->path_len);
     }
     EXPECT(same, "two levels disagree about %.*s", (int)body->len, body->base);
 }
@@ -122,7 +130,8 @@ static bool scan_alike(const text *body)
     for (int level = SIMD_PORTABLE + 1; level <= (int)simd_best(); level++) {
         batch_init(&other);
         simd_choose(simd_names[level]);
-        EXPECT(scan_body(block, body->len, &other) == verdict, "%s disagrees about %.*s", simd_names[level], (int)body->len, body->base);
+        EXPECT(scan_body(block, body->len, &other) == verdict, "%s disagrees about %.*s", simd_names[level], (int)body->len,
+               body->base);
         compare_batches(&portable, &other, body);
         batch_free(&other);
     }
@@ -148,7 +157,8 @@ static void try_scanner(text *body)
 
 static size_t some_name(char *name, uint32_t most)
 {
-    static const char *const pieces[] = {"a", "A", "b", "k", "\xe2\x84\xaa", "s", "\xc5\xbf", "\xc3\xa4", "\xc3\x84", "\xff", "."};
+    static const char *const pieces[] = {"a",        "A",        "b",    "k", "\xe2\x84\xaa", "s", "\xc5\xbf",
+                                         "\xc3\xa4", "\xc3\x84", "\xff", "."};
     size_t len = 0;
     for (uint32_t n = 1 + random_below(&state, most); n; n--) {
         const char *piece = pieces[random_below(&state, sizeof pieces / sizeof *pieces)];
@@ -180,7 +190,8 @@ static void try_search(void)
     uint32_t program[16], wanted[64], n_wanted = 0;
     size_t words = some_program(program);
     search_state search;
-    EXPECT(search_init(&search, (const char *)program, words * sizeof *program, SEARCH_AUTO) == SEARCH_OK, "a program was refused");
+    EXPECT(search_init(&search, (const char *)program, words * sizeof *program, SEARCH_AUTO) == SEARCH_OK,
+           "a program was refused");
     for (uint32_t owner = 0, names = random_below(&state, 64); owner < names; owner++) {
         char name[128];
         uint16_t len = (uint16_t)some_name(name, 30);
@@ -197,7 +208,8 @@ static void try_search(void)
     char *block = exactly(blob.base ? blob.base : "", blob.len);
     for (int level = SIMD_PORTABLE; level <= (int)simd_best(); level++) {
         simd_choose(simd_names[level]);
-        EXPECT(search_init(&search, (const char *)program, words * sizeof *program, SEARCH_AUTO) == SEARCH_OK, "a program was refused");
+        EXPECT(search_init(&search, (const char *)program, words * sizeof *program, SEARCH_AUTO) == SEARCH_OK,
+               "a program was refused");
         uint32_t n = 0, owner;
         while ((owner = search_next(&search, block, blob.len, NULL)) != SEARCH_END) {
             EXPECT(n < n_wanted && owner == wanted[n], "%s: record %u of %u is %u", simd_names[level], n, n_wanted, owner);

@@ -1,5 +1,5 @@
-/* Readers of every kind beside one writer, on the engine's headers alone: for the thread sanitizer, which then sees every access, and
- * for processors without a Python at hand.
+/* Readers of every kind beside one writer, on the engine's headers alone: for the thread sanitizer, which then sees every access,
+ * and for processors without a Python at hand.
  *
  * All files below /d have the number of the batch that wrote them last as size and times. What is read under one lock has one
  * number, or it is a mixture of two batches.
@@ -22,8 +22,8 @@
 
 static void print_file(text *body, const char *path, uint32_t number)
 {
-    text_print(body, "{\"path\":\"%s\",\"size\":%u,\"modified_time\":%u.0,\"created_time\":%u.0,\"is_dir\":false},", path, number, number,
-               number);
+    text_print(body, "{\"path\":\"%s\",\"size\":%u,\"modified_time\":%u.0,\"created_time\":%u.0,\"is_dir\":false},", path, number,
+               number, number);
 }
 
 /* The body of a batch: an update in place, a delete with new files after it, or a whole snapshot. */
@@ -45,8 +45,8 @@ static void print_batch(text *body, uint32_t number)
         snprintf(path, sizeof path, "/churn/%0*u", (int)(100 + number % 80), i);
         print_file(body, path, number);
     }
-    text_print(body, "{\"path\":\"/d\",\"size\":%u,\"modified_time\":%u.0,\"created_time\":%u.0,\"is_dir\":true}]}]}", number, number,
-               number);
+    text_print(body, "{\"path\":\"/d\",\"size\":%u,\"modified_time\":%u.0,\"created_time\":%u.0,\"is_dir\":true}]}]}", number,
+               number, number);
 }
 
 static void apply(fusion_index *ix, text *body, uint32_t number)
@@ -60,7 +60,8 @@ static void apply(fusion_index *ix, text *body, uint32_t number)
     pthread_rwlock_wrlock(&ix->lock);
     apply_status status = index_apply(ix, &batch, number - 0.5, &result);
     pthread_rwlock_unlock(&ix->lock);
-    EXPECT(status == APPLY_OK && !result.ignored, "batch %u: status %d, %d rows ignored", number, (int)status, (int)result.ignored);
+    EXPECT(status == APPLY_OK && !result.ignored, "batch %u: status %d, %d rows ignored", number, (int)status,
+           (int)result.ignored);
     batch_free(&batch);
 }
 
@@ -80,7 +81,8 @@ static void read_nodes(fusion_index *ix)
     last = ix->nodes[other == NIL ? ROOT : other];
     pthread_rwlock_unlock(&ix->lock);
     EXPECT(id != NIL && other != NIL && none == NIL, "found %u, %u and %u", id, other, none);
-    EXPECT(first.size == last.size && (double)first.size == first.mtime && first.mtime == last.ctime, "two batches in one answer");
+    EXPECT(first.size == last.size && (double)first.size == first.mtime && first.mtime == last.ctime,
+           "two batches in one answer");
 }
 
 static void read_stats(fusion_index *ix)
@@ -123,8 +125,8 @@ static void read_search(fusion_index *ix)
     }
     pthread_rwlock_unlock(&ix->lock);
     search_free(&search);
-    EXPECT(status == SEARCH_OK && found == FILES && least == most, "%u files found, sizes from %lld to %lld", found, (long long)least,
-           (long long)most);
+    EXPECT(status == SEARCH_OK && found == FILES && least == most, "%u files found, sizes from %lld to %lld", found,
+           (long long)least, (long long)most);
 }
 
 /* A tree's text holds every file with one and the same size. */

@@ -11,14 +11,14 @@
 #include "_core/tree.h"
 
 /* Ends the program with a message; also for memory that is out. */
-#define EXPECT(condition, ...)                                        \
-    do {                                                              \
-        if (!(condition)) {                                           \
-            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition); \
-            fprintf(stderr, __VA_ARGS__);                             \
-            fputc('\n', stderr);                                      \
-            exit(1);                                                  \
-        }                                                             \
+#define EXPECT(condition, ...)                                                \
+    do {                                                                      \
+        if (!(condition)) {                                                   \
+            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);   \
+            fprintf(stderr, __VA_ARGS__);                                     \
+            fputc('\n', stderr);                                              \
+            exit(1);                                                          \
+        }                                                                     \
     } while (0)
 
 /* splitmix64: every state is a good one. */
