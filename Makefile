@@ -70,8 +70,8 @@ build/native/$(1)/%: tests/native/%.c tests/native/test.h $(ENGINE)
 	$(2) $$(NATIVE_FLAGS) $(3) -o $$@ $$<
 endef
 $(eval $(call native_program,plain,$(CC),-O2))
-$(eval $(call native_program,address,$(CC),-O1 -g -fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined))
-$(eval $(call native_program,thread,$(CC),-O1 -g -fsanitize=thread))
+$(eval $(call native_program,address,$(CC),-O1 -g -DFUSION_SMALL_BLOCKS -fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined))
+$(eval $(call native_program,thread,$(CC),-O1 -g -DFUSION_SMALL_BLOCKS -fsanitize=thread))
 $(eval $(call native_program,aarch64,aarch64-linux-gnu-gcc,-O2 -static))
 
 fuzz: $(VENV)/run.stamp $(FUZZ)/build.stamp ## fuzz the scanner and the number readers, FUZZ_SECONDS (300) each; needs clang: fuzz/README.md

@@ -1,7 +1,7 @@
 """Build of the compiled index; everything else about the package is in pyproject.toml.
 
 Switches, by environment:
-  FUSION_DEBUG=1          bounds checks on, no optimisation
+  FUSION_DEBUG=1          bounds checks on, no optimisation, every record a block of its own for views
   FUSION_SANITIZE=1       the same with the address and undefined-behaviour sanitizers
   FUSION_SANITIZE=thread  the same with the thread sanitizer
   FUSION_WERROR=1         warnings of the C compiler, and warnings and performance hints of Cython, are errors
@@ -53,6 +53,8 @@ if SANITIZE and SANITIZE not in SANITIZERS:
 compile_args = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-unused-function"]
 compile_args += ["-O1", "-g"] if DEBUG else ["-O3"]
 link_args: list[str] = []
+if DEBUG:
+    compile_args.append("-DFUSION_SMALL_BLOCKS")
 if SANITIZE:
     compile_args += [*SANITIZERS[SANITIZE], "-fno-omit-frame-pointer"]
     link_args += SANITIZERS[SANITIZE]

@@ -30,7 +30,7 @@ typedef struct view_image {
     uint32_t readers;  /* how many of these are open */
     uint32_t bytes;
     view_kind kind;
-    char data[];
+    _Alignas(8) char data[]; /* records of their own alignment */
 } view_image;
 
 typedef struct view_block {

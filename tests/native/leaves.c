@@ -190,8 +190,7 @@ static void try_search(void)
     uint32_t program[16], wanted[64], n_wanted = 0;
     size_t words = some_program(program);
     search_state search;
-    EXPECT(search_init(&search, (const char *)program, words * sizeof *program, SEARCH_AUTO) == SEARCH_OK,
-           "a program was refused");
+    EXPECT(search_init(&search, (const char *)program, words * sizeof *program) == SEARCH_OK, "a program was refused");
     for (uint32_t owner = 0, names = random_below(&state, 64); owner < names; owner++) {
         char name[128];
         uint16_t len = (uint16_t)some_name(name, 30);
@@ -208,8 +207,7 @@ static void try_search(void)
     char *block = exactly(blob.base ? blob.base : "", blob.len);
     for (int level = SIMD_PORTABLE; level <= (int)simd_best(); level++) {
         simd_choose(simd_names[level]);
-        EXPECT(search_init(&search, (const char *)program, words * sizeof *program, SEARCH_AUTO) == SEARCH_OK,
-               "a program was refused");
+        EXPECT(search_init(&search, (const char *)program, words * sizeof *program) == SEARCH_OK, "a program was refused");
         uint32_t n = 0, owner;
         while ((owner = search_next(&search, block, blob.len, NULL)) != SEARCH_END) {
             EXPECT(n < n_wanted && owner == wanted[n], "%s: record %u of %u is %u", simd_names[level], n, n_wanted, owner);

@@ -11,6 +11,7 @@
 
 #include "_core/apply.h"
 #include "_core/check.h"
+#include "_core/saved.h"
 #include "_core/scanner.h"
 #include "_core/search.h"
 #include "_core/simd.h"
@@ -59,7 +60,9 @@ static void apply(fusion_index *ix, text *body, uint32_t number)
     rows_prepare(&batch, ix->seed, ix->mask);
     pthread_rwlock_wrlock(&ix->lock);
     apply_status status = index_apply(ix, &batch, number - 0.5, &result);
+    region_ahead ahead = index_plan(ix);
     pthread_rwlock_unlock(&ix->lock);
+    region_back(ahead);
     EXPECT(status == APPLY_OK && !result.ignored, "batch %u: status %d, %d rows ignored", number, (int)status,
            (int)result.ignored);
     batch_free(&batch);
@@ -113,7 +116,7 @@ static void read_search(fusion_index *ix)
     uint32_t found = 0;
     int64_t least = INT64_MAX, most = -1;
     pthread_rwlock_rdlock(&ix->lock);
-    int status = search_init(&search, (const char *)program, sizeof program, SEARCH_AUTO);
+    int status = search_init(&search, (const char *)program, sizeof program);
     for (;;) {
         uint32_t id = search_next(&search, ix->names.blob.base, ix->names.used, (const uint32_t *)ix->names.sync.base);
         if (id == SEARCH_END)
@@ -160,32 +163,51 @@ static void read_tree(fusion_index *ix)
     text_free(&out);
 }
 
-/* One lock per piece; given up when the index changes in between. */
+/* One lock per piece, one instant for all of them. */
 static void read_tree_pieces(fusion_index *ix)
 {
     tree_cursor cursor;
     text out = {0};
     EXPECT(text_room(&out, 1 << 20), "no memory");
     pthread_rwlock_rdlock(&ix->lock);
-    uint64_t revision = ix->revision;
-    bool ok = tree_open(&cursor, ix, find(ix, "/d"), true, NIL, false), same = true;
+    bool ok = tree_open(&cursor, ix, find(ix, "/d"), true, NIL, false) && tree_keep(&cursor);
     pthread_rwlock_unlock(&ix->lock);
     EXPECT(ok, "no memory");
-    for (tree_status status = TREE_FULL; same && status == TREE_FULL;) {
+    for (tree_status status = TREE_FULL; status == TREE_FULL;) {
         text piece = {.base = out.base + out.len, .cap = 16 << 10};
         EXPECT(out.len + piece.cap < out.cap, "a tree of more than %zu bytes", out.len);
         pthread_rwlock_rdlock(&ix->lock);
-        same = ix->revision == revision;
-        if (same)
+        ok = tree_resume(&cursor);
+        if (ok)
             status = tree_write(&cursor, &piece);
         pthread_rwlock_unlock(&ix->lock);
-        EXPECT(status != TREE_NO_MEMORY, "no memory");
+        EXPECT(ok && status != TREE_NO_MEMORY, "no memory");
         out.len += piece.len;
     }
     tree_close(&cursor);
-    if (same)
-        judge_tree(&out);
+    judge_tree(&out);
     text_free(&out);
+}
+
+/* What is saved beside the writer is sound, and of one instant. */
+static void save_and_load(fusion_index *ix)
+{
+    char name[] = "/tmp/fusion-stress-XXXXXX", why[256];
+    const char *reason = "";
+    uint64_t bytes = 0;
+    saved_header header;
+    fusion_index *loaded = malloc(sizeof *loaded);
+    int fd = mkstemp(name);
+    EXPECT(loaded && fd >= 0 && unlink(name) == 0, "no file");
+    EXPECT(index_save(ix, fd, &bytes) == SAVED_OK, "not saved");
+    EXPECT(saved_read_header(fd, &header, &reason) == SAVED_OK, "%s", reason);
+    EXPECT(index_init(loaded, header.seed, header.mask), "no memory");
+    EXPECT(index_load(loaded, fd, &header, &reason) == SAVED_OK, "%s", reason);
+    close(fd);
+    EXPECT(index_check(loaded, why, sizeof why), "%s", why);
+    read_tree(loaded);
+    index_release(loaded);
+    free(loaded);
 }
 
 static void check(fusion_index *ix)
@@ -198,7 +220,7 @@ static void check(fusion_index *ix)
 }
 
 static void (*const readers[])(fusion_index *) = {
-    read_nodes, read_stats, read_oldest, read_search, read_tree, read_tree_pieces, check,
+    read_nodes, read_stats, read_oldest, read_search, read_tree, read_tree_pieces, save_and_load, check,
 };
 #define READERS (sizeof readers / sizeof *readers)
 
@@ -246,7 +268,6 @@ int main(int argc, char **argv)
     }
     check(&ix);
     printf("stress: %u batches beside %llu reads (%s)\n", batches, (unsigned long long)reads, simd_names[simd_in_use]);
-    pthread_rwlock_destroy(&ix.lock);
     index_release(&ix);
     text_free(&body);
     return 0;
