@@ -7,17 +7,20 @@
 #include "index.h"
 #include "node_json.h"
 
-/* Appends a directory's path, escaped, "" for the root: what its children's paths begin with. */
-static inline bool prefix_write(text *out, const fusion_index *ix, uint32_t dir)
+/* The stem of a directory's children. */
+static inline bool stem_write(text *out, const fusion_index *ix, uint32_t dir)
 {
-    if (dir == ROOT)
-        return true;
     size_t len = node_path_length(ix, dir);
+    out->len = 0;
     char *path = malloc(len);
-    bool ok = path && text_room(out, 6 * len + COPY_OVERRUN);
+    bool ok = path && text_room(out, STEM_FILE_LENGTH + 6 * len + 1 + COPY_WIDE_OVERRUN);
     if (ok) {
         node_write_path(ix, dir, path);
-        out->len = (size_t)(json_escape(out->base + out->len, path, len) - out->base);
+        char *p = TEXT_LITERAL(out->base, STEM_FILE);
+        if (dir != ROOT)
+            p = json_escape(p, path, len);
+        *p++ = '/';
+        out->len = (size_t)(p - out->base);
     }
     free(path);
     return ok;
@@ -25,18 +28,19 @@ static inline bool prefix_write(text *out, const fusion_index *ix, uint32_t dir)
 
 typedef struct {
     uint32_t node;
-    uint32_t prefix_len; /* of the directory's parent */
+    uint32_t stem_len;   /* of itself, not of its children */
     pathmap *keys;       /* keys given to children whose names are not UTF-8; NULL until there is one */
 } tree_frame;
 
 typedef struct {
     fusion_index *ix;
-    text prefix; /* escaped path of the directory whose children are being written */
+    text stem; /* of the children that are being written */
     tree_frame *frames;
     size_t depth, cap_frames;
     uint32_t next;      /* node to write next, NIL: close the innermost directory */
     uint32_t max_depth; /* NIL: no limit */
     size_t wanted;      /* after TREE_FULL: bytes that the next node may need */
+    bool follows;       /* a sibling of the next node has been written */
     bool as_list;       /* children of the top as a list, without their own */
     bool only_path;
     bool done;
@@ -52,7 +56,7 @@ static inline void tree_close(tree_cursor *c)
             free(c->frames[i].keys);
         }
     free(c->frames);
-    free(c->prefix.base);
+    free(c->stem.base);
     memset(c, 0, sizeof *c);
     c->done = true;
 }
@@ -65,7 +69,7 @@ static inline bool tree_open(tree_cursor *c, fusion_index *ix, uint32_t top, boo
     c->max_depth = max_depth;
     c->as_list = !recursive && max_depth == NIL;
     c->only_path = only_path;
-    if (top != ROOT && !prefix_write(&c->prefix, ix, ix->nodes[top].parent)) {
+    if (!stem_write(&c->stem, ix, ix->nodes[top].parent)) {
         tree_close(c);
         return false;
     }
@@ -83,13 +87,15 @@ static inline bool tree_push(tree_cursor *c, uint32_t dir)
         c->frames = frames;
         c->cap_frames = cap;
     }
-    if (!text_room(&c->prefix, 1 + 6 * (size_t)n->name_len + COPY_OVERRUN))
+    if (!text_room(&c->stem, 6 * (size_t)n->name_len + 1 + COPY_WIDE_OVERRUN))
         return false;
-    c->frames[c->depth++] = (tree_frame){.node = dir, .prefix_len = (uint32_t)c->prefix.len};
+    c->frames[c->depth++] = (tree_frame){.node = dir, .stem_len = (uint32_t)c->stem.len};
     if (dir != ROOT) {
-        c->prefix.base[c->prefix.len++] = '/';
-        c->prefix.len = (size_t)(name_write(c->prefix.base + c->prefix.len, n, node_name(c->ix, n)) - c->prefix.base);
+        char *p = name_write(c->stem.base + c->stem.len, n, node_name(c->ix, n));
+        *p++ = '/';
+        c->stem.len = (size_t)(p - c->stem.base);
     }
+    c->follows = false;
     return true;
 }
 
@@ -100,7 +106,8 @@ static inline void tree_pop(tree_cursor *c)
         pathmap_clear(f->keys);
         free(f->keys);
     }
-    c->prefix.len = f->prefix_len;
+    c->stem.len = f->stem_len;
+    c->follows = true;
 }
 
 /* The key of a child whose name is not UTF-8: the name with U+FFFD for its bad bytes, and more of them until no sibling has it.
@@ -145,7 +152,7 @@ static inline bool tree_raw_key(tree_cursor *c, uint32_t id, char **key, size_t 
 /* Bytes that a child with its key may need. */
 static inline size_t tree_room(const tree_cursor *c, const fusion_node *n, bool keyed)
 {
-    size_t room = node_room(n) + c->prefix.len;
+    size_t room = node_room(n) + c->stem.len;
     if (!keyed)
         return room;
     if (n->flags & NODE_RAW) /* as long as the siblings' keys force it to be */
@@ -153,62 +160,88 @@ static inline size_t tree_room(const tree_cursor *c, const fusion_node *n, bool 
     return room + (n->flags & NODE_ESCAPE ? 6 : 1) * (size_t)n->name_len;
 }
 
-/* Writes what fits between out->len and out->cap. TREE_FULL: call again with room for at least `wanted` bytes. */
-static inline tree_status tree_write(tree_cursor *c, text *out)
+static inline __attribute__((always_inline)) tree_status tree_write_at(tree_cursor *c, text *out, simd_level level)
 {
     const fusion_index *ix = c->ix;
+    char *p = out->base + out->len;
+    const char *end = out->base + out->cap;
+    tree_status status = TREE_OK;
     while (!c->done) {
-        size_t left = out->cap - out->len;
         if (c->next == NIL) {
-            c->wanted = 2;
-            if (left < c->wanted)
-                return TREE_FULL;
+            if (end - p < 2) {
+                c->wanted = 2;
+                status = TREE_FULL;
+                break;
+            }
             uint32_t closed = c->frames[c->depth - 1].node;
-            out->base[out->len++] = c->as_list ? ']' : '}';
-            out->base[out->len++] = '}';
+            *p++ = c->as_list ? ']' : '}';
+            *p++ = '}';
             tree_pop(c);
             c->done = c->depth == 0;
             c->next = c->done ? NIL : ix->nodes[closed].next;
             continue;
         }
-        uint32_t id = c->next;
-        const fusion_node *n = &ix->nodes[id];
+        const fusion_node *n = &ix->nodes[c->next];
+        const char *name = node_name(ix, n);
         bool top = c->depth == 0, keyed = !top && !c->as_list;
-        char *key = NULL;
-        size_t key_len = 0;
-        c->wanted = tree_room(c, n, keyed);
-        if (left < c->wanted)
-            return TREE_FULL;
-        if (keyed && n->flags & NODE_RAW && !tree_raw_key(c, id, &key, &key_len))
-            return TREE_NO_MEMORY;
-        char *p = out->base + out->len;
-        if (!top && dir_of(ix, c->frames[c->depth - 1].node)->first != id)
-            *p++ = ',';
+        size_t room = tree_room(c, n, keyed);
+        if ((size_t)(end - p) < room) {
+            c->wanted = room;
+            status = TREE_FULL;
+            break;
+        }
+        *p = ',';
+        p += c->follows;
         if (keyed) {
             *p++ = '"';
-            if (key)
+            if (n->flags & NODE_RAW) {
+                char *key;
+                size_t key_len;
+                if (!tree_raw_key(c, c->next, &key, &key_len)) {
+                    status = TREE_NO_MEMORY;
+                    break;
+                }
                 p = json_escape(p, key, key_len);
-            else
-                p = name_write(p, n, node_name(ix, n));
+                free(key);
+            } else {
+                p = name_write(p, n, name);
+            }
             p = TEXT_LITERAL(p, "\":");
-            free(key);
         }
-        *p++ = '{';
-        p = node_write_members(p, n, node_name(ix, n), c->prefix.base, c->prefix.len, c->only_path);
+        p = node_text(p, n, name, c->stem.base, c->stem.len, c->only_path, level);
         if (node_is_dir(n) && c->depth < c->max_depth && !(c->as_list && !top)) {
             p = c->as_list ? TEXT_LITERAL(p, ",\"children\":[") : TEXT_LITERAL(p, ",\"children\":{");
-            out->len = (size_t)(p - out->base);
-            if (!tree_push(c, id))
-                return TREE_NO_MEMORY;
+            if (!tree_push(c, c->next)) {
+                status = TREE_NO_MEMORY;
+                break;
+            }
             c->next = ix->dirs[n->dir].first;
             continue;
         }
         *p++ = '}';
-        out->len = (size_t)(p - out->base);
+        c->follows = true;
         c->done = top;
         c->next = top ? NIL : n->next;
     }
-    return TREE_OK;
+    out->len = (size_t)(p - out->base);
+    return status;
+}
+
+#if defined(__x86_64__)
+__attribute__((flatten, target("avx2,bmi,bmi2"))) static tree_status tree_write_avx2(tree_cursor *c, text *out)
+{
+    return tree_write_at(c, out, SIMD_AVX2);
+}
+#endif
+
+/* Writes what fits between out->len and out->cap. TREE_FULL: call again with room for at least `wanted` bytes. */
+static tree_status tree_write(tree_cursor *c, text *out)
+{
+#if defined(__x86_64__)
+    if (simd_in_use >= SIMD_AVX2)
+        return tree_write_avx2(c, out);
+#endif
+    return tree_write_at(c, out, SIMD_PORTABLE);
 }
 
 /* The whole answer in one text; the caller holds the read lock throughout. */
@@ -223,16 +256,13 @@ static inline tree_status tree_write_all(tree_cursor *c, text *out)
     }
 }
 
-/* One node of a search answer, with braces. */
-static inline bool node_write_json(text *out, text *prefix, const fusion_index *ix, uint32_t id)
+/* One node of a search answer. `stem` is the caller's to reuse and to free. */
+static inline bool node_write_json(text *out, text *stem, const fusion_index *ix, uint32_t id)
 {
     const fusion_node *n = &ix->nodes[id];
-    prefix->len = 0;
-    if (!prefix_write(prefix, ix, n->parent) || !text_room(out, node_room(n) + prefix->len + 2))
+    if (!stem_write(stem, ix, n->parent) || !text_room(out, node_room(n) + stem->len))
         return false;
-    char *p = out->base + out->len;
-    *p++ = '{';
-    p = node_write_members(p, n, node_name(ix, n), prefix->base, prefix->len, false);
+    char *p = node_text(out->base + out->len, n, node_name(ix, n), stem->base, stem->len, false, SIMD_PORTABLE);
     *p++ = '}';
     out->len = (size_t)(p - out->base);
     return true;
