@@ -25,7 +25,7 @@ static inline char *name_write(char *out, const fusion_node *n, const char *name
 /* Bytes that node_text may need beside the stem, copies' overrun included: the name stands in it three times at most. */
 static inline size_t node_room(const fusion_node *n)
 {
-    return 320 + (n->flags & NODE_ESCAPE ? 14 : 2) * (size_t)n->name_len;
+    return 256 + (n->flags & NODE_ESCAPE ? 14 : 2) * (size_t)n->name_len;
 }
 
 /* `{"name":...` up to the last member before children. */

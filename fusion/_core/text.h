@@ -83,7 +83,7 @@ static inline size_t name_display(char *out, const char *bytes, size_t n)
 }
 
 /* JSON string content of any bytes: at most 6 for 1. */
-static inline char *json_escape(char *out, const char *bytes, size_t n)
+static __attribute__((noinline)) char *json_escape(char *out, const char *bytes, size_t n)
 {
     static const char hex[] = "0123456789abcdef";
     const unsigned char *p = (const unsigned char *)bytes, *end = p + n;
@@ -116,7 +116,7 @@ static inline char *json_escape(char *out, const char *bytes, size_t n)
     return out;
 }
 
-static inline char *base64_write(char *out, const char *bytes, size_t n)
+static __attribute__((noinline)) char *base64_write(char *out, const char *bytes, size_t n)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const unsigned char *p = (const unsigned char *)bytes;

@@ -76,7 +76,7 @@ static inline bool tree_open(tree_cursor *c, fusion_index *ix, uint32_t top, boo
     return true;
 }
 
-static inline bool tree_push(tree_cursor *c, uint32_t dir)
+static __attribute__((noinline)) bool tree_push(tree_cursor *c, uint32_t dir)
 {
     const fusion_node *n = &c->ix->nodes[dir];
     if (c->depth == c->cap_frames) {
@@ -99,7 +99,7 @@ static inline bool tree_push(tree_cursor *c, uint32_t dir)
     return true;
 }
 
-static inline void tree_pop(tree_cursor *c)
+static __attribute__((noinline)) void tree_pop(tree_cursor *c)
 {
     tree_frame *f = &c->frames[--c->depth];
     if (f->keys) {
@@ -112,7 +112,7 @@ static inline void tree_pop(tree_cursor *c)
 
 /* The key of a child whose name is not UTF-8: the name with U+FFFD for its bad bytes, and more of them until no sibling has it.
  * Remembered in the frame; *key is the caller's to free. */
-static inline bool tree_raw_key(tree_cursor *c, uint32_t id, char **key, size_t *key_len)
+static __attribute__((noinline)) bool tree_raw_key(tree_cursor *c, uint32_t id, char **key, size_t *key_len)
 {
     const fusion_index *ix = c->ix;
     const fusion_node *n = &ix->nodes[id];
