@@ -2,13 +2,18 @@
 #ifndef FUSION_TIMES_WRITE_H
 #define FUSION_TIMES_WRITE_H
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "double_write.h"
 #include "simd.h"
 #include "text.h"
 
 #define TIMES_MODIFIED ",\"modified_time\":"
 #define TIMES_CREATED ",\"created_time\":"
-#define TIMES_WRITE_MAX (sizeof(TIMES_MODIFIED TIMES_CREATED) + 2 * DOUBLE_WRITE_MAX + COPY_OVERRUN) /* bytes of room that times_write needs */
+/* Bytes of room that times_write needs. */
+#define TIMES_WRITE_MAX (sizeof(TIMES_MODIFIED TIMES_CREATED) + 2 * DOUBLE_WRITE_MAX + COPY_OVERRUN)
 
 static __attribute__((noinline)) char *times_write_any(char *out, double modified, double created)
 {
@@ -23,12 +28,10 @@ static __attribute__((noinline)) char *times_write_any(char *out, double modifie
 }
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
 #define TIMES_AVX2 static inline __attribute__((target("avx2,bmi,bmi2")))
 
-/* One time after its name: the digits' characters, the decimals once more behind a point, and how many of them are zeros at the end. The
- * first character is wrong, `first` has the two digits of its value. */
+/* Lays out one time: 16 digits, of which the first stands for the two of the value `first`, seven of them once more as decimals
+ * behind a point, and how many of these are zeros at the end. */
 TIMES_AVX2 char *time_lay_out_avx2(char *out, __m128i digits, __m128i decimals, uint8_t first, unsigned zeros)
 {
     static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142";
@@ -135,6 +138,7 @@ TIMES_AVX2 char *times_write_avx2(char *out, double modified, double created)
 }
 #endif
 
+/* Both members with commas before them: `,"modified_time":...,"created_time":...`. */
 static inline __attribute__((always_inline)) char *times_write(char *out, double modified, double created, simd_level level)
 {
 #if defined(__x86_64__)

@@ -149,17 +149,7 @@ static __attribute__((noinline)) bool tree_raw_key(tree_cursor *c, uint32_t id, 
     return true;
 }
 
-/* Bytes that a child with its key may need. */
-static inline size_t tree_room(const tree_cursor *c, const fusion_node *n, bool keyed)
-{
-    size_t room = node_room(n) + c->stem.len;
-    if (!keyed)
-        return room;
-    if (n->flags & NODE_RAW) /* as long as the siblings' keys force it to be */
-        return room + 18 * ((size_t)n->name_len + dir_of(c->ix, n->parent)->count + 2);
-    return room + (n->flags & NODE_ESCAPE ? 6 : 1) * (size_t)n->name_len;
-}
-
+/* Written once, compiled for each level by the functions below. */
 static inline __attribute__((always_inline)) tree_status tree_write_at(tree_cursor *c, text *out, simd_level level)
 {
     const fusion_index *ix = c->ix;
@@ -183,8 +173,11 @@ static inline __attribute__((always_inline)) tree_status tree_write_at(tree_curs
         }
         const fusion_node *n = &ix->nodes[c->next];
         const char *name = node_name(ix, n);
+        __builtin_prefetch(&ix->nodes[n->next]); /* siblings need not lie together */
         bool top = c->depth == 0, keyed = !top && !c->as_list;
-        size_t room = tree_room(c, n, keyed);
+        size_t room = node_room(n) + c->stem.len;
+        if (__builtin_expect(n->flags & NODE_RAW, 0)) /* its key is as long as the siblings' keys force it to be */
+            room += 18 * (dir_of(ix, n->parent)->count + 2);
         if ((size_t)(end - p) < room) {
             c->wanted = room;
             status = TREE_FULL;
