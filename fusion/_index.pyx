@@ -82,8 +82,14 @@ cdef extern from "_core/simd.h" nogil:
     ctypedef enum simd_level:
         pass
     const char *simd_names[]
+    simd_level simd_in_use
     simd_level simd_best()
     simd_level simd_choose(const char *)
+
+cdef extern from "_core/times_write.h" nogil:
+    enum:
+        TIMES_WRITE_MAX
+    char *times_write(char *, double, double, simd_level)
 
 cdef extern from "pthread.h" nogil:
     ctypedef struct pthread_rwlock_t:
@@ -1274,6 +1280,21 @@ def _double_write(double value):
     cdef char out[DOUBLE_WRITE_MAX]
     cdef char *end = double_write(out, value)
     return out[:end - out]
+
+
+def _times_write(const double[::1] values not None):
+    """What the engine writes for pairs of finite modified and created times, one after the other."""
+    cdef Py_ssize_t i
+    cdef size_t room = <size_t>values.shape[0] // 2 * TIMES_WRITE_MAX
+    cdef text out
+    memset(&out, 0, sizeof(out))
+    if not text_room(&out, room + 1):
+        raise MemoryError
+    cdef char *p = out.base
+    for i in range(0, values.shape[0] - 1, 2):
+        p = times_write(p, values[i], values[i + 1], simd_in_use)
+    out.len = <size_t>(p - out.base)
+    return take_text(&out, True)
 
 
 def _double_read(bytes token not None):

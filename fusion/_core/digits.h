@@ -10,11 +10,12 @@
 /* The eight digits of x < 10^8, leading zeros included, as values 0..9: the first in the lowest byte. */
 static inline uint64_t digits_of_8(uint32_t x)
 {
-    uint64_t fours = x / 10000 | (uint64_t)(x % 10000) << 32;
+    /* Two, four, eight lanes of high | low << bits, each (x << bits) - high * ((radix << bits) - 1). */
+    uint64_t fours = ((uint64_t)x << 32) - x / 10000 * ((10000ull << 32) - 1);
     uint64_t hundreds = (fours * 10486 >> 20) & 0x0000007F0000007Fu;
-    uint64_t twos = hundreds | (fours - hundreds * 100) << 16;
+    uint64_t twos = (fours << 16) - hundreds * ((100u << 16) - 1);
     uint64_t tens = (twos * 103 >> 10) & 0x000F000F000F000Fu;
-    return tens | (twos - tens * 10) << 8;
+    return (twos << 8) - tens * ((10u << 8) - 1);
 }
 
 /* Writes eight digit values as characters. */

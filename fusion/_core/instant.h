@@ -58,7 +58,7 @@ static inline bool instant_resume(fusion_instant *at)
 }
 
 /* The block as it was. */
-static inline const char *instant_block(fusion_instant *at, view_kind kind, size_t block, const void *live)
+static __attribute__((noinline)) const char *instant_block(fusion_instant *at, view_kind kind, size_t block, const void *live)
 {
     if (at->clean)
         return live;

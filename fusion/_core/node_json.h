@@ -2,9 +2,15 @@
 #ifndef FUSION_NODE_JSON_H
 #define FUSION_NODE_JSON_H
 
-#include "double_write.h"
 #include "nodes.h"
 #include "text.h"
+#include "times_write.h"
+
+/* What stands between a file's name and its name in the path, the same for all children of a directory: STEM_FILE and the
+ * directory's path with a slash behind, escaped. It has COPY_WIDE_OVERRUN bytes of room behind. */
+#define STEM_FILE "\",\"content_type\":\"file\",\"path\":\""
+#define STEM_DIRECTORY "\",\"content_type\":\"directory\",\"path\":\""
+#define STEM_FILE_LENGTH (sizeof(STEM_FILE) - 1)
 
 /* The name as JSON string content. `name` has COPY_OVERRUN bytes of room behind; the root's is not read. */
 static inline char *name_write(char *out, const fusion_node *n, const char *name)
@@ -16,45 +22,44 @@ static inline char *name_write(char *out, const fusion_node *n, const char *name
     return copy_run(out, name, n->name_len);
 }
 
-/* Bytes that node_write_members may need beside the directory's prefix, copies' overrun included: the name stands in it three
- * times at most. */
+/* Bytes that node_text and a key before it may need beside the stem, copies' overrun included: the name stands there three times,
+ * each byte of it as up to six, and once in base64. One bound for all names: it has to be quick. */
 static inline size_t node_room(const fusion_node *n)
 {
-    return 256 + (n->flags & NODE_ESCAPE ? 14 : 2) * (size_t)n->name_len;
+    return 256 + 20 * (size_t)n->name_len;
 }
 
-/* `"name":...` up to the last member before children, without braces. `prefix` is the parent's path, escaped, "" for the root,
- * with COPY_OVERRUN bytes of room behind. */
-static inline char *node_write_members(char *out, const fusion_node *n, const char *name, const char *prefix, size_t prefix_len,
-                                       bool only_path)
+/* `{"name":...` up to the last member before children. */
+static inline __attribute__((always_inline)) char *node_text(char *out, const fusion_node *n, const char *name, const char *stem,
+                                                              size_t stem_len, bool only_path, simd_level level)
 {
-    out = TEXT_LITERAL(out, "\"name\":\"");
-    char *written = out;
-    out = name_write(out, n, name);
-    size_t written_len = (size_t)(out - written);
-    if (node_is_dir(n))
-        out = TEXT_LITERAL(out, "\",\"content_type\":\"directory\",\"path\":\"");
-    else
-        out = TEXT_LITERAL(out, "\",\"content_type\":\"file\",\"path\":\"");
-    if (prefix_len)
-        out = copy_run(out, prefix, prefix_len);
-    *out++ = '/';
-    out = copy_run(out, written, written_len);
-    *out++ = '"';
-    if (!only_path) {
-        out = TEXT_LITERAL(out, ",\"size\":");
-        out = int64_write(out, n->size);
-        out = TEXT_LITERAL(out, ",\"modified_time\":");
-        char *mtime = out;
-        out = double_write(out, n->mtime);
-        size_t mtime_len = (size_t)(out - mtime);
-        out = TEXT_LITERAL(out, ",\"created_time\":");
-        if (memcmp(&n->mtime, &n->ctime, sizeof n->mtime) == 0) /* as for most files that were written once */
-            out = copy_run(out, mtime, mtime_len);
-        else
-            out = double_write(out, n->ctime);
+    const uint32_t flags = n->flags; /* what is written could alias the node */
+    const char *shown = name;
+    size_t shown_len = n->name_len;
+    out = TEXT_LITERAL(out, "{\"name\":\"");
+    if (__builtin_expect(flags & NODE_ESCAPE, 0)) {
+        shown = out;
+        out = json_escape(out, name, shown_len);
+        shown_len = (size_t)(out - shown);
+    } else if (shown_len) {
+        out = copy_run(out, shown, shown_len);
     }
-    if (n->flags & NODE_RAW) {
+    if (flags & NODE_DIR) {
+        out = TEXT_LITERAL(out, STEM_DIRECTORY);
+        out = copy_run_wide(out, stem + STEM_FILE_LENGTH, stem_len - STEM_FILE_LENGTH);
+    } else {
+        out = copy_run_wide(out, stem, stem_len);
+    }
+    if (shown_len)
+        out = copy_run(out, shown, shown_len);
+    if (only_path) {
+        *out++ = '"';
+    } else {
+        out = TEXT_LITERAL(out, "\",\"size\":");
+        out = int64_write(out, n->size);
+        out = times_write(out, n->mtime, n->ctime, level);
+    }
+    if (flags & NODE_RAW) {
         out = TEXT_LITERAL(out, ",\"raw_name\":\"");
         out = base64_write(out, name, n->name_len);
         *out++ = '"';

@@ -32,6 +32,7 @@ static inline bool text_room(text *t, size_t more)
 }
 
 #define COPY_OVERRUN 16u /* bytes that copy_run may read and write past the end */
+#define COPY_WIDE_OVERRUN 32u /* the same of copy_run_wide */
 
 /* memcpy of a short string without a call: in whole 16-byte steps, so both sides need COPY_OVERRUN bytes of room behind. */
 static inline char *copy_run(char *out, const char *from, size_t n)
@@ -40,6 +41,19 @@ static inline char *copy_run(char *out, const char *from, size_t n)
     do {
         memcpy(out + done, from + done, 16);
         done += 16;
+    } while (done < n);
+    return out + n;
+}
+
+typedef char text_block __attribute__((vector_size(32), aligned(1), may_alias));
+
+/* For longer ones, in 32-byte steps. */
+static inline char *copy_run_wide(char *out, const char *from, size_t n)
+{
+    size_t done = 0;
+    do {
+        *(text_block *)(out + done) = *(const text_block *)(from + done);
+        done += 32;
     } while (done < n);
     return out + n;
 }
@@ -69,7 +83,7 @@ static inline size_t name_display(char *out, const char *bytes, size_t n)
 }
 
 /* JSON string content of any bytes: at most 6 for 1. */
-static inline char *json_escape(char *out, const char *bytes, size_t n)
+static __attribute__((noinline)) char *json_escape(char *out, const char *bytes, size_t n)
 {
     static const char hex[] = "0123456789abcdef";
     const unsigned char *p = (const unsigned char *)bytes, *end = p + n;
@@ -102,7 +116,7 @@ static inline char *json_escape(char *out, const char *bytes, size_t n)
     return out;
 }
 
-static inline char *base64_write(char *out, const char *bytes, size_t n)
+static __attribute__((noinline)) char *base64_write(char *out, const char *bytes, size_t n)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const unsigned char *p = (const unsigned char *)bytes;

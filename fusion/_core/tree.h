@@ -7,17 +7,20 @@
 #include "instant.h"
 #include "node_json.h"
 
-/* Appends a directory's path, escaped, "" for the root: what its children's paths begin with. */
-static inline bool prefix_write(text *out, const fusion_index *ix, uint32_t dir)
+/* The stem of a directory's children. */
+static inline bool stem_write(text *out, const fusion_index *ix, uint32_t dir)
 {
-    if (dir == ROOT)
-        return true;
     size_t len = node_path_length(ix, dir);
+    out->len = 0;
     char *path = malloc(len);
-    bool ok = path && text_room(out, 6 * len + COPY_OVERRUN);
+    bool ok = path && text_room(out, STEM_FILE_LENGTH + 6 * len + 1 + COPY_WIDE_OVERRUN);
     if (ok) {
         node_write_path(ix, dir, path);
-        out->len = (size_t)(json_escape(out->base + out->len, path, len) - out->base);
+        char *p = TEXT_LITERAL(out->base, STEM_FILE);
+        if (dir != ROOT)
+            p = json_escape(p, path, len);
+        *p++ = '/';
+        out->len = (size_t)(p - out->base);
     }
     free(path);
     return ok;
@@ -28,21 +31,21 @@ static inline bool prefix_write(text *out, const fusion_index *ix, uint32_t dir)
 /* A directory whose children are being written. */
 typedef struct {
     uint32_t node;
-    uint32_t prefix_len; /* of the directory's parent */
-    uint32_t count;      /* children */
-    bool begun;          /* a child has been written */
-    pathmap *keys;       /* that children whose names are not UTF-8 cannot have; NULL when there are no such children */
+    uint32_t stem_len; /* of itself, not of its children */
+    uint32_t count;    /* children */
+    pathmap *keys;     /* that children whose names are not UTF-8 cannot have; NULL when there are no such children */
 } tree_frame;
 
 typedef struct {
     fusion_instant at;
-    text prefix; /* escaped path of the directory whose children are being written */
+    text stem;   /* of the children that are being written */
     char *spare; /* room for a name that does not lie in one piece; NULL until the tree has changed */
     tree_frame *frames;
     size_t depth, cap_frames;
     uint32_t next;      /* node to write next, NIL: close the innermost directory */
     uint32_t max_depth; /* NIL: no limit */
     size_t wanted;      /* after TREE_FULL: bytes that the next node may need */
+    bool follows;       /* a sibling of the next node has been written */
     bool as_list;       /* children of the top as a list, without their own */
     bool only_path;
     bool done;
@@ -64,7 +67,7 @@ static inline void tree_close(tree_cursor *c)
     while (c->depth)
         tree_drop_keys(&c->frames[--c->depth]);
     free(c->frames);
-    free(c->prefix.base);
+    free(c->stem.base);
     free(c->spare);
     memset(c, 0, sizeof *c);
     c->done = true;
@@ -79,7 +82,7 @@ static inline bool tree_open(tree_cursor *c, fusion_index *ix, uint32_t top, boo
     c->max_depth = max_depth;
     c->as_list = !recursive && max_depth == NIL;
     c->only_path = only_path;
-    if (top != ROOT && !prefix_write(&c->prefix, ix, ix->nodes[top].parent)) {
+    if (!stem_write(&c->stem, ix, ix->nodes[top].parent)) {
         tree_close(c);
         return false;
     }
@@ -103,7 +106,7 @@ static inline bool tree_resume(tree_cursor *c)
 }
 
 /* Notes the children's names that the key of another one whose name is not UTF-8 could be: those with U+FFFD in them. */
-static inline bool tree_claim_keys(tree_cursor *c, tree_frame *f, uint32_t first)
+static __attribute__((noinline)) bool tree_claim_keys(tree_cursor *c, tree_frame *f, uint32_t first)
 {
     f->keys = calloc(1, sizeof *f->keys);
     const fusion_node *n;
@@ -118,7 +121,7 @@ static inline bool tree_claim_keys(tree_cursor *c, tree_frame *f, uint32_t first
     return f->keys;
 }
 
-static inline bool tree_push(tree_cursor *c, uint32_t id, const fusion_node *n, const fusion_dir *d)
+static __attribute__((noinline)) bool tree_push(tree_cursor *c, uint32_t id, const fusion_node *n, const fusion_dir *d)
 {
     if (c->depth == c->cap_frames) {
         size_t cap = c->cap_frames ? c->cap_frames * 2 : 32;
@@ -128,28 +131,30 @@ static inline bool tree_push(tree_cursor *c, uint32_t id, const fusion_node *n, 
         c->frames = frames;
         c->cap_frames = cap;
     }
-    if (!text_room(&c->prefix, 1 + 6 * (size_t)n->name_len + COPY_OVERRUN))
+    if (!text_room(&c->stem, 6 * (size_t)n->name_len + 1 + COPY_WIDE_OVERRUN))
         return false;
     tree_frame *f = &c->frames[c->depth++];
-    *f = (tree_frame){.node = id, .prefix_len = (uint32_t)c->prefix.len, .count = d->count};
+    *f = (tree_frame){.node = id, .stem_len = (uint32_t)c->stem.len, .count = d->count};
     if (id != ROOT) {
-        const char *name = instant_name(&c->at, n, c->spare);
-        c->prefix.base[c->prefix.len++] = '/';
-        c->prefix.len = (size_t)(name_write(c->prefix.base + c->prefix.len, n, name) - c->prefix.base);
+        char *p = name_write(c->stem.base + c->stem.len, n, instant_name(&c->at, n, c->spare));
+        *p++ = '/';
+        c->stem.len = (size_t)(p - c->stem.base);
     }
+    c->follows = false;
     return !d->raw_children || c->as_list || tree_claim_keys(c, f, d->first);
 }
 
-static inline void tree_pop(tree_cursor *c)
+static __attribute__((noinline)) void tree_pop(tree_cursor *c)
 {
     tree_frame *f = &c->frames[--c->depth];
     tree_drop_keys(f);
-    c->prefix.len = f->prefix_len;
+    c->stem.len = f->stem_len;
+    c->follows = true;
 }
 
 /* The key of a child whose name is not UTF-8: the name with U+FFFD for its bad bytes, and more of them until no sibling has it.
  * Remembered in the frame; *key is the caller's to free. */
-static inline bool tree_raw_key(const tree_cursor *c, const fusion_node *n, const char *name, char **key, size_t *key_len)
+static __attribute__((noinline)) bool tree_raw_key(const tree_cursor *c, const fusion_node *n, const char *name, char **key, size_t *key_len)
 {
     const tree_frame *f = &c->frames[c->depth - 1];
     const uint64_t seed = c->at.ix->seed;
@@ -180,77 +185,92 @@ static inline bool tree_raw_key(const tree_cursor *c, const fusion_node *n, cons
     return true;
 }
 
-/* Bytes that a child with its key may need. */
-static inline size_t tree_room(const tree_cursor *c, const fusion_node *n, bool keyed)
+/* Written once, compiled for each level by the functions below. */
+static inline __attribute__((always_inline)) tree_status tree_write_at(tree_cursor *c, text *out, simd_level level)
 {
-    size_t room = node_room(n) + c->prefix.len;
-    if (!keyed)
-        return room;
-    if (n->flags & NODE_RAW) /* as long as the siblings' keys force it to be */
-        return room + 18 * ((size_t)n->name_len + c->frames[c->depth - 1].count + 2);
-    return room + (n->flags & NODE_ESCAPE ? 6 : 1) * (size_t)n->name_len;
-}
-
-/* Writes what fits between out->len and out->cap. TREE_FULL: call again with room for at least `wanted` bytes. */
-static inline tree_status tree_write(tree_cursor *c, text *out)
-{
+    char *p = out->base + out->len;
+    const char *end = out->base + out->cap;
+    tree_status status = TREE_OK;
     while (!c->done) {
-        size_t left = out->cap - out->len;
         if (c->next == NIL) {
-            c->wanted = 2;
-            if (left < c->wanted)
-                return TREE_FULL;
+            if (end - p < 2) {
+                c->wanted = 2;
+                status = TREE_FULL;
+                break;
+            }
             uint32_t closed = c->frames[c->depth - 1].node;
-            out->base[out->len++] = c->as_list ? ']' : '}';
-            out->base[out->len++] = '}';
+            *p++ = c->as_list ? ']' : '}';
+            *p++ = '}';
             tree_pop(c);
             c->done = c->depth == 0;
             c->next = c->done ? NIL : instant_node(&c->at, closed)->next;
             continue;
         }
-        uint32_t id = c->next;
-        const fusion_node *n = instant_node(&c->at, id);
+        const fusion_node *n = instant_node(&c->at, c->next);
         const char *name = instant_name(&c->at, n, c->spare);
+        __builtin_prefetch(&c->at.ix->nodes[n->next]); /* siblings need not lie together */
         bool top = c->depth == 0, keyed = !top && !c->as_list;
-        char *key = NULL;
-        size_t key_len = 0;
-        c->wanted = tree_room(c, n, keyed);
-        if (left < c->wanted)
-            return TREE_FULL;
-        if (keyed && n->flags & NODE_RAW && !tree_raw_key(c, n, name, &key, &key_len))
-            return TREE_NO_MEMORY;
-        char *p = out->base + out->len;
-        if (!top) {
-            if (c->frames[c->depth - 1].begun)
-                *p++ = ',';
-            c->frames[c->depth - 1].begun = true;
+        size_t room = node_room(n) + c->stem.len;
+        if (__builtin_expect(n->flags & NODE_RAW, 0)) /* its key is as long as the siblings' keys force it to be */
+            room += top ? 0 : 18 * ((size_t)c->frames[c->depth - 1].count + 2);
+        if ((size_t)(end - p) < room) {
+            c->wanted = room;
+            status = TREE_FULL;
+            break;
         }
+        *p = ',';
+        p += c->follows;
         if (keyed) {
             *p++ = '"';
-            if (key)
+            if (n->flags & NODE_RAW) {
+                char *key;
+                size_t key_len;
+                if (!tree_raw_key(c, n, name, &key, &key_len)) {
+                    status = TREE_NO_MEMORY;
+                    break;
+                }
                 p = json_escape(p, key, key_len);
-            else
+                free(key);
+            } else {
                 p = name_write(p, n, name);
+            }
             p = TEXT_LITERAL(p, "\":");
-            free(key);
         }
-        *p++ = '{';
-        p = node_write_members(p, n, name, c->prefix.base, c->prefix.len, c->only_path);
+        p = node_text(p, n, name, c->stem.base, c->stem.len, c->only_path, level);
         if (node_is_dir(n) && c->depth < c->max_depth && !(c->as_list && !top)) {
             p = c->as_list ? TEXT_LITERAL(p, ",\"children\":[") : TEXT_LITERAL(p, ",\"children\":{");
-            out->len = (size_t)(p - out->base);
             const fusion_dir *d = instant_dir(&c->at, n->dir);
+            if (!tree_push(c, c->next, n, d)) {
+                status = TREE_NO_MEMORY;
+                break;
+            }
             c->next = d->first;
-            if (!tree_push(c, id, n, d))
-                return TREE_NO_MEMORY;
             continue;
         }
         *p++ = '}';
-        out->len = (size_t)(p - out->base);
+        c->follows = true;
         c->done = top;
         c->next = top ? NIL : n->next;
     }
-    return TREE_OK;
+    out->len = (size_t)(p - out->base);
+    return status;
+}
+
+#if defined(__x86_64__)
+__attribute__((flatten, target("avx2,bmi,bmi2"))) static tree_status tree_write_avx2(tree_cursor *c, text *out)
+{
+    return tree_write_at(c, out, SIMD_AVX2);
+}
+#endif
+
+/* Writes what fits between out->len and out->cap. TREE_FULL: call again with room for at least `wanted` bytes. */
+static tree_status tree_write(tree_cursor *c, text *out)
+{
+#if defined(__x86_64__)
+    if (simd_in_use >= SIMD_AVX2)
+        return tree_write_avx2(c, out);
+#endif
+    return tree_write_at(c, out, SIMD_PORTABLE);
 }
 
 /* The whole answer in one text. Comes and goes with the lock held, but lets it go between stretches. */
@@ -280,16 +300,13 @@ static inline tree_status tree_write_all(tree_cursor *c, text *out)
     }
 }
 
-/* One node of a search answer, with braces. */
-static inline bool node_write_json(text *out, text *prefix, const fusion_index *ix, uint32_t id)
+/* One node of a search answer. `stem` is the caller's to reuse and to free. */
+static inline bool node_write_json(text *out, text *stem, const fusion_index *ix, uint32_t id)
 {
     const fusion_node *n = &ix->nodes[id];
-    prefix->len = 0;
-    if (!prefix_write(prefix, ix, n->parent) || !text_room(out, node_room(n) + prefix->len + 2))
+    if (!stem_write(stem, ix, n->parent) || !text_room(out, node_room(n) + stem->len))
         return false;
-    char *p = out->base + out->len;
-    *p++ = '{';
-    p = node_write_members(p, n, node_name(ix, n), prefix->base, prefix->len, false);
+    char *p = node_text(out->base + out->len, n, node_name(ix, n), stem->base, stem->len, false, SIMD_PORTABLE);
     *p++ = '}';
     out->len = (size_t)(p - out->base);
     return true;

@@ -2,18 +2,22 @@
 
 import json
 import math
+import os
 import random
 import re
 import runpy
 import struct
+from array import array
+from collections.abc import Callable, Iterator
 from decimal import Decimal, localcontext
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from levels import each_level
 
-from fusion._index import _double_read, _double_write, _int64_read
+from fusion._index import _double_read, _double_write, _int64_read, _times_write
 
 ROOT = Path(__file__).resolve().parents[2]
 JSON_NUMBER = re.compile(rb"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -155,6 +159,120 @@ def test_a_value_is_written_as_repr_and_read_back(value: float) -> None:
 @given(FINITE)
 def test_any_double_is_written_as_repr_and_read_back(value: float) -> None:
     check_value(value)
+
+
+# The engine writes the two times of a node together, by vector instructions when both are within these.
+FAST_LEAST, FAST_END = 1e9, 2.0**32
+FAST_BITS = to_bits(FAST_LEAST), to_bits(FAST_END)
+ROUNDS = int(os.environ.get("FUSION_TIMES_ROUNDS", "1"))  # of 2.8 million times each
+
+
+def check_times(values: list[float]) -> None:
+    """Pairs of times are written as repr() does, whatever stands beside what, at every level."""
+    pairs = array("d", values[: len(values) // 2 * 2])
+    texts = iter(map(float.__repr__, pairs))
+    expected = "".join(
+        f',"modified_time":{modified},"created_time":{created}'
+        for modified, created in zip(texts, texts, strict=True)
+    ).encode()
+    for level in each_level():
+        actual = _times_write(pairs)
+        if actual != expected:  # find the pair, rather than show megabytes
+            for start in range(0, len(pairs), 2):
+                modified, created = pairs[start : start + 2]
+                text = f',"modified_time":{modified!r},"created_time":{created!r}'
+                assert _times_write(pairs[start : start + 2]) == text.encode(), level
+        assert actual == expected, level
+
+
+def finite_bits(source: random.Random) -> Iterator[float]:
+    while True:
+        yield from filter(math.isfinite, array("d", source.randbytes(8 * 4096)))
+
+
+def fast_bits(source: random.Random) -> Iterator[float]:
+    while True:
+        yield from_bits(source.randrange(*FAST_BITS))
+
+
+def near_fast_bits(source: random.Random) -> Iterator[float]:
+    """Both sides of the ends, most within and some without."""
+    while True:
+        yield from_bits(source.choice(FAST_BITS) + source.randrange(-(1 << 51), 1 << 51))
+
+
+def decimals(source: random.Random) -> Iterator[float]:
+    """Whole seconds with 0 to 9 decimals."""
+    while True:
+        unit = 10 ** source.randrange(10)
+        yield source.randrange(900_000_000 * unit, 4_400_000_000 * unit) / unit
+
+
+def nanoseconds(source: random.Random) -> Iterator[float]:
+    """As os.stat makes st_mtime from st_mtime_ns, and as others do."""
+    while True:
+        seconds, rest = divmod(source.randrange(10**18, 2**32 * 10**9), 10**9)
+        yield seconds + 1e-9 * rest
+        yield (seconds * 10**9 + rest) / 1e9
+
+
+def ties(source: random.Random) -> Iterator[float]:
+    """Fractions of 2^1 to 2^23, halfway between two decimals of any length; neighbours of powers of two."""
+    while True:
+        unit = 1 << source.randrange(1, 24)
+        yield source.randrange(2**29, 2**33) + source.randrange(unit) / unit
+        value = 2.0 ** source.randrange(28, 35) + source.randrange(1, unit) / unit
+        yield source.choice([value, math.nextafter(value, 0.0), math.nextafter(value, math.inf)])
+
+
+TIMES = [finite_bits, fast_bits, near_fast_bits, decimals, nanoseconds, ties]
+
+
+def mixed(source: random.Random) -> Iterator[float]:
+    """Of all these, and the special ones, one beside the other."""
+    kinds = [kind(source) for kind in TIMES]
+    special = [*LAYOUTS, *EXPONENTS, *LIMITS, 2.0**29, 2.0**33, 1e9, 2e9, 3e9, 4e9]
+    while True:
+        value = source.choice([*special, next(source.choice(kinds)), next(source.choice(kinds))])
+        yield value
+        yield -value if source.random() < 0.1 else value
+        yield next(source.choice(kinds))
+
+
+@pytest.mark.timeout(300 * ROUNDS)
+@pytest.mark.parametrize("kind", [*TIMES, mixed])
+def test_pairs_of_times_are_written_as_repr(kind: Callable[[random.Random], Iterator[float]]) -> None:
+    for seed in range(ROUNDS):
+        values = kind(random.Random(seed))
+        check_times([next(values) for _ in range(400_000)])
+
+
+@pytest.mark.parametrize("edge", [FAST_LEAST, FAST_END, 2.0**29, 2.0**30, 2.0**31, 2.0**33, 2e9, 3e9, 4e9])
+def test_neighbours_of_the_ends_of_fast_paths(edge: float) -> None:
+    values = [from_bits(to_bits(edge) + distance) for distance in range(-300, 300)]
+    check_times(values)
+    check_times([value for other in values for value in (other, 1705832400.25)])
+    check_times([value for other in values for value in (1705832400.25, other)])
+    check_times([value for other in values for value in (other, -other)])
+
+
+@pytest.mark.parametrize("whole", [1_000_000_000, 1_705_832_400, 2**31 - 1, 2**31, 2**32 - 1])
+def test_every_decimal_of_a_second(whole: int) -> None:
+    """All of 3 decimals, 6 to 8 with many zeros and nines, and all doubles near both ends of the second."""
+    source = random.Random(whole)
+    check_times([whole + number / 1_000 for number in range(1_000)])
+    for digits in (6, 7, 8):
+        check_times(
+            [whole + int("".join(source.choices("0099915", k=digits))) / 10**digits for _ in range(20_000)]
+        )
+    start = to_bits(float(whole))
+    check_times([from_bits(start + distance) for distance in range(20_000)])
+    check_times([from_bits(to_bits(whole + 1.0) - distance) for distance in range(20_000)])
+
+
+@given(st.lists(FINITE, min_size=2, max_size=40))
+def test_any_pairs_of_times_are_written_as_repr(values: list[float]) -> None:
+    check_times(values)
 
 
 @given(FINITE)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from levels import each_level
 from oracle import OracleIndex
 from test_machine import RELAXED, TREE_OPTIONS
 
@@ -36,8 +37,9 @@ def joined(index: PathIndex, path: str = "/", **options: Any) -> bytes:
 def same(index: PathIndex, oracle: OracleIndex) -> None:
     for options in TREE_OPTIONS:
         expected = oracle.tree_json("/", **options)
-        assert index.tree_json("/", **options) == expected, options
-        assert joined(index, **options) == expected, options
+        for level in each_level():
+            assert index.tree_json("/", **options) == expected, (level, options)
+            assert joined(index, **options) == expected, (level, options)
     index._check()
 
 
@@ -163,6 +165,22 @@ def test_answers_longer_than_a_chunk() -> None:
     index, oracle = both(rows)
     same(index, oracle)
     assert len(list(index.tree_chunks())) > 1
+
+
+@pytest.mark.parametrize("fill", ["n", '"', "\n", "\udcff"])
+def test_names_and_directories_of_every_length(fill: str) -> None:
+    """What is copied in blocks ends at every place of a block, alone and behind a path of any length."""
+    rows: list[Row] = []
+    for length in range(1, 140):
+        directory = "/" + fill * length
+        rows.append((directory + "/f", length, 1705832400.25, 1e9, False))
+        rows.append(
+            (directory + "/" + fill * (140 - length), 10**length % 2**63, 2.0**32, 1705832400.5, False)
+        )
+    index, oracle = both(rows)
+    same(index, oracle)
+    index, oracle = both([("/" + "/".join(fill * length for length in range(1, 60)), 1, 2.0, 3.0, False)])
+    same(index, oracle)
 
 
 @pytest.mark.parametrize("length", [255, 4096, 40_000, 65_000])
