@@ -241,9 +241,34 @@ static inline void dir_unmake(fusion_index *ix, uint32_t id)
     ix->live_dirs--;
 }
 
+/* Whether any of eight bytes needs an escape in JSON or is beyond ASCII. A borrow marks a byte wrongly only above one marked rightly. */
+static inline uint64_t eight_odd(uint64_t text)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    return ((text - ones * ' ') | ((text ^ ones * '"') - ones) | ((text ^ ones * '\\') - ones) | text) & ones * 0x80;
+}
+
+/* Whether a name surely stands in JSON as it is: false says nothing. */
+static inline bool name_is_plain(const char *name, size_t len)
+{
+    uint64_t odd = 0;
+    size_t done = 0;
+    for (; done + 8 < len; done += 8)
+        odd |= eight_odd(hash_load8(name + done));
+    if (len >= 8)
+        odd |= eight_odd(hash_load8(name + len - 8));
+    else if (len >= 4)
+        odd |= eight_odd(hash_load4(name) | hash_load4(name + len - 4) << 32);
+    else
+        return false; /* a byte or three are looked at one by one */
+    return !odd;
+}
+
 /* NODE_ESCAPE and NODE_RAW as they apply to a name. */
 static inline uint16_t name_flags(const char *name, size_t len)
 {
+    if (name_is_plain(name, len))
+        return 0;
     const unsigned char *p = (const unsigned char *)name, *end = p + len;
     uint16_t flags = 0;
     while (p < end) {
