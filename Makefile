@@ -77,8 +77,9 @@ $(eval $(call native_program,aarch64,aarch64-linux-gnu-gcc,-O2 -static))
 fuzz: $(VENV)/run.stamp $(FUZZ)/build.stamp ## fuzz the scanner and the number readers, FUZZ_SECONDS (300) each; needs clang: fuzz/README.md
 	$(BIN)/python fuzz/fuzz_numbers.py $(FUZZ_SECONDS)
 	@mkdir -p $(FUZZ)/corpus
-	PYTHONPATH=$(FUZZ)/lib ASAN_OPTIONS=detect_leaks=0 \
-	  LD_PRELOAD="$$($(FUZZ)/venv/bin/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
+	atheris=$$($(FUZZ)/venv/bin/python -c 'import atheris; print(atheris.path())'); \
+	  PYTHONPATH=$(FUZZ)/lib ASAN_OPTIONS=detect_leaks=0 \
+	  LD_PRELOAD="$$atheris/asan_with_fuzzer.so $$(echo $$atheris/atheris/custom_mutator.*.so)" \
 	  $(FUZZ)/venv/bin/python fuzz/fuzz_scanner.py $(FUZZ)/corpus fuzz/corpus -dict=fuzz/scanner.dict -max_len=1024 \
 	  -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZ)/ -print_final_stats=1
 
