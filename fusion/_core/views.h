@@ -20,6 +20,9 @@
 
 #include "region.h"
 
+#define VIEW_BLOCK_MAX ((size_t)4096) /* bytes of the largest block, partitions of the hash index apart */
+#define VIEW_SLABS_KEPT 8u             /* if no more than these were needed they outlive the last view */
+
 typedef enum { VIEW_NODES, VIEW_DIRS, VIEW_NAMES, VIEW_PATHS, VIEW_SLOTS, VIEW_KINDS } view_kind;
 
 typedef struct view_image {
@@ -46,8 +49,17 @@ typedef struct fusion_view {
     bool lost;  /* memory for an image ran out: it cannot be read any more */
 } fusion_view;
 
+/* Memory for images of blocks: slabs of a huge page each, cut once, so that a writer does not wait for the kernel at every image. */
+typedef struct {
+    region *slabs;
+    size_t n, cap;
+    size_t cut; /* bytes of the last slab in use */
+    view_image *spare; /* images to take again, by their `older` */
+} view_pool;
+
 typedef struct {
     pthread_mutex_t mutex;
+    view_pool pool;
     region blocks[VIEW_KINDS]; /* view_block, reserved when the first view is opened */
     fusion_view *open;
     uint64_t clock;            /* the newest epoch given */
@@ -64,8 +76,59 @@ static inline void views_init(view_set *s)
     pthread_mutex_init(&s->mutex, NULL);
 }
 
+static inline void view_pool_trim(view_pool *p, size_t keep)
+{
+    while (p->n > keep)
+        region_release(&p->slabs[--p->n]);
+    p->spare = NULL;
+    p->cut = REGION_HUGE_PAGE;
+}
+
+/* Room for an image of a block, NULL when memory is out. */
+static inline view_image *view_pool_take(view_pool *p, size_t bytes)
+{
+    const size_t each = sizeof(view_image) + VIEW_BLOCK_MAX;
+    if (bytes > VIEW_BLOCK_MAX)
+        return malloc(sizeof(view_image) + bytes);
+    view_image *image = p->spare;
+    if (image) {
+        p->spare = image->older;
+        return image;
+    }
+    if (!p->n || p->cut + each > REGION_HUGE_PAGE) {
+        if (p->n == p->cap) {
+            size_t cap = p->cap ? p->cap * 2 : 8;
+            region *slabs = realloc(p->slabs, cap * sizeof *slabs);
+            if (!slabs)
+                return NULL;
+            p->slabs = slabs;
+            p->cap = cap;
+        }
+        if (!region_reserve(&p->slabs[p->n], REGION_HUGE_PAGE))
+            return NULL;
+        madvise(p->slabs[p->n].base, REGION_HUGE_PAGE, MADV_HUGEPAGE);
+        p->n++;
+        p->cut = 0;
+    }
+    image = (view_image *)(p->slabs[p->n - 1].base + p->cut);
+    p->cut += each;
+    return image;
+}
+
+static inline void view_pool_give(view_pool *p, view_image *image)
+{
+    if (image->bytes > VIEW_BLOCK_MAX) {
+        free(image);
+        return;
+    }
+    image->older = p->spare;
+    p->spare = image;
+}
+
 static inline void views_release(view_set *s)
 {
+    view_pool_trim(&s->pool, 0);
+    free(s->pool.slabs);
     for (int kind = 0; kind < VIEW_KINDS; kind++)
         region_release(&s->blocks[kind]);
     pthread_mutex_destroy(&s->mutex);
@@ -122,7 +185,7 @@ static inline void view_image_drop(view_set *s, view_image *image)
         if (v->last == image)
             v->last = image->before;
     views_count_bytes(s, -(int64_t)image->bytes);
-    free(image);
+    view_pool_give(&s->pool, image);
 }
 
 /* Opens a view of this instant; the index's lock is held. `blocks` says how many there can be of each kind. False when memory is out. */
@@ -156,6 +219,8 @@ static inline void views_close(view_set *s, fusion_view *v)
             view_image_drop(s, image);
         image = after;
     }
+    if (!s->oldest_image && s->pool.n > VIEW_SLABS_KEPT)
+        view_pool_trim(&s->pool, 0);
     views_recount(s);
     pthread_mutex_unlock(&s->mutex);
 }
@@ -170,7 +235,7 @@ static __attribute__((noinline)) void views_keep(view_set *s, view_kind kind, si
     for (const fusion_view *v = s->open; v; v = v->next)
         readers += v->epoch > b->stamp && view_reads(v, kind);
     if (readers) {
-        view_image *image = malloc(sizeof *image + bytes);
+        view_image *image = view_pool_take(&s->pool, bytes);
         if (image) {
             *image = (view_image){.older = b->images, .before = s->newest_image, .block = b, .from = b->stamp, .to = newest,
                                   .readers = readers, .bytes = (uint32_t)bytes, .kind = kind};
