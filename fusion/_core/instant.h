@@ -53,20 +53,23 @@ static inline bool instant_resume(fusion_instant *at)
 {
     at->clean = at->ix->views.kept == at->kept;
     for (int kind = 0; kind < VIEW_KINDS; kind++)
-        at->seen[kind].data = NULL;
+        at->seen[kind].block = SIZE_MAX;
     return !at->view.lost;
 }
 
+static __attribute__((noinline)) const char *instant_look(fusion_instant *at, view_kind kind, size_t block, const void *live)
+{
+    at->seen[kind].block = block;
+    at->seen[kind].data = view_read(&at->ix->views, &at->view, kind, block, live);
+    return at->seen[kind].data;
+}
+
 /* The block as it was. */
-static __attribute__((noinline)) const char *instant_block(fusion_instant *at, view_kind kind, size_t block, const void *live)
+static inline const char *instant_block(fusion_instant *at, view_kind kind, size_t block, const void *live)
 {
     if (at->clean)
         return live;
-    if (!at->seen[kind].data || at->seen[kind].block != block) {
-        at->seen[kind].block = block;
-        at->seen[kind].data = view_read(&at->ix->views, &at->view, kind, block, live);
-    }
-    return at->seen[kind].data;
+    return at->seen[kind].block == block ? at->seen[kind].data : instant_look(at, kind, block, live);
 }
 
 static inline const fusion_node *instant_node(fusion_instant *at, uint32_t id)
@@ -104,12 +107,16 @@ static inline void instant_copy(fusion_instant *at, view_kind kind, const char *
     }
 }
 
-/* A node's name: where it lies, or copied to `spare`. */
+/* A node's name: where it lies, or copied to `spare` when two blocks share it. VIEW_OVERRUN bytes behind it can be read. */
 static inline const char *instant_name(fusion_instant *at, const fusion_node *n, char *spare)
 {
+    const char *live = at->ix->names.blob.base;
     if (__builtin_expect(at->clean, 1) || !n->name_len)
-        return node_name(at->ix, n);
-    instant_copy(at, VIEW_NAMES, at->ix->names.blob.base, BLOCK_BYTES, n->name, n->name_len, spare);
+        return live + n->name;
+    size_t block = n->name / BLOCK_BYTES, start = n->name % BLOCK_BYTES;
+    if (start + n->name_len <= BLOCK_BYTES)
+        return instant_block(at, VIEW_NAMES, block, live + block * BLOCK_BYTES) + start;
+    instant_copy(at, VIEW_NAMES, live, BLOCK_BYTES, n->name, n->name_len, spare);
     return spare;
 }
 

@@ -8,8 +8,8 @@
 #define BLOCK_RECORDS 1u
 #define BLOCK_BYTES 16u
 #else
-#define BLOCK_RECORDS 64u /* nodes or directory records in a block */
-#define BLOCK_BYTES 4096u /* bytes of an arena in a block */
+#define BLOCK_RECORDS 16u /* nodes or directory records in a block */
+#define BLOCK_BYTES 1024u /* bytes of an arena in a block */
 #endif
 
 static inline void node_touch(fusion_index *ix, uint32_t id)

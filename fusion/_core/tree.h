@@ -101,7 +101,7 @@ static inline bool tree_resume(tree_cursor *c)
     if (!instant_resume(&c->at))
         return false;
     if (!c->at.clean && !c->spare)
-        c->spare = malloc(UINT16_MAX + COPY_OVERRUN);
+        c->spare = malloc(UINT16_MAX + VIEW_OVERRUN);
     return c->at.clean || c->spare;
 }
 

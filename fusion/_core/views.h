@@ -20,7 +20,8 @@
 
 #include "region.h"
 
-#define VIEW_BLOCK_MAX ((size_t)4096) /* bytes of the largest block, partitions of the hash index apart */
+#define VIEW_BLOCK_MAX ((size_t)1024) /* bytes of the largest block, partitions of the hash index apart */
+#define VIEW_OVERRUN ((size_t)16)      /* bytes behind an image that can be read */
 #define VIEW_SLABS_KEPT 8u             /* if no more than these were needed they outlive the last view */
 
 typedef enum { VIEW_NODES, VIEW_DIRS, VIEW_NAMES, VIEW_PATHS, VIEW_SLOTS, VIEW_KINDS } view_kind;
@@ -87,7 +88,7 @@ static inline void view_pool_trim(view_pool *p, size_t keep)
 /* Room for an image of a block, NULL when memory is out. */
 static inline view_image *view_pool_take(view_pool *p, size_t bytes)
 {
-    const size_t each = sizeof(view_image) + VIEW_BLOCK_MAX;
+    const size_t each = sizeof(view_image) + VIEW_BLOCK_MAX + VIEW_OVERRUN;
     if (bytes > VIEW_BLOCK_MAX)
         return malloc(sizeof(view_image) + bytes);
     view_image *image = p->spare;
