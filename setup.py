@@ -1,31 +1,63 @@
 """Build of the compiled index; everything else about the package is in pyproject.toml.
 
 Switches, by environment:
-  FUSION_DEBUG=1      bounds checks on, no optimisation
-  FUSION_SANITIZE=1   address and undefined-behaviour sanitizers
-  FUSION_ANNOTATE=1   write fusion/_index.html, Cython's annotation
+  FUSION_DEBUG=1          bounds checks on, no optimisation
+  FUSION_SANITIZE=1       the same with the address and undefined-behaviour sanitizers
+  FUSION_SANITIZE=thread  the same with the thread sanitizer
+  FUSION_WERROR=1         warnings of the C compiler, and warnings and performance hints of Cython, are errors
+  FUSION_ANNOTATE=1       write fusion/_index.html, Cython's annotation
 """
 
+import io
 import os
+import sys
+from contextlib import redirect_stderr
 from glob import glob
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
+SANITIZERS = {
+    "1": ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
+    "thread": ["-fsanitize=thread"],
+}
 
-def switch(name: str) -> bool:
-    return os.environ.get(name, "") not in ("", "0")
+
+def value(name: str) -> str:
+    """What the switch is set to, "" when it is off."""
+    setting = os.environ.get(name, "")
+    return "" if setting == "0" else setting
 
 
-DEBUG = switch("FUSION_DEBUG") or switch("FUSION_SANITIZE")
+def cythonized(modules: list[Extension], **options: object) -> list[Extension]:
+    """The modules as C. Cython can make errors of its warnings but not of its hints: all it says counts."""
+    if not value("FUSION_WERROR"):
+        return cythonize(modules, **options)
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            modules = cythonize(modules, force=True, **options)
+    finally:
+        sys.stderr.write(said.getvalue())
+    if said.getvalue():
+        sys.exit("FUSION_WERROR: Cython is not silent")
+    return modules
+
+
+SANITIZE = value("FUSION_SANITIZE")
+DEBUG = bool(SANITIZE or value("FUSION_DEBUG"))
+
+if SANITIZE and SANITIZE not in SANITIZERS:
+    sys.exit(f"FUSION_SANITIZE: one of {', '.join(SANITIZERS)} is needed, not {SANITIZE}")
 
 compile_args = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-unused-function"]
 compile_args += ["-O1", "-g"] if DEBUG else ["-O3"]
 link_args: list[str] = []
-if switch("FUSION_SANITIZE"):
-    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
-    compile_args += flags
-    link_args += flags
+if SANITIZE:
+    compile_args += [*SANITIZERS[SANITIZE], "-fno-omit-frame-pointer"]
+    link_args += SANITIZERS[SANITIZE]
+if value("FUSION_WERROR"):
+    compile_args.append("-Werror")
 
 directives = {
     "language_level": 3,
@@ -37,7 +69,7 @@ directives = {
 }
 
 setup(
-    ext_modules=cythonize(
+    ext_modules=cythonized(
         [
             Extension(
                 "fusion._index",
@@ -50,6 +82,6 @@ setup(
         ],
         compiler_directives=directives,
         build_dir="build/cython-debug" if DEBUG else "build/cython",
-        annotate=switch("FUSION_ANNOTATE"),
+        annotate=bool(value("FUSION_ANNOTATE")),
     )
 )

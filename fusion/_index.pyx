@@ -12,12 +12,15 @@ import time
 from collections import namedtuple
 
 from fusion import events as wire
+from fusion.errors import DamagedFile
+from fusion.files import replaced_file
 from fusion.patterns import compile_pattern
 
 cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.errno cimport errno
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -89,7 +92,6 @@ cdef extern from "pthread.h" nogil:
     int pthread_rwlock_tryrdlock(pthread_rwlock_t *)
     int pthread_rwlock_wrlock(pthread_rwlock_t *)
     int pthread_rwlock_unlock(pthread_rwlock_t *)
-    int pthread_rwlock_destroy(pthread_rwlock_t *)
 
 cdef extern from "_core/nodes.h" nogil:
     enum:
@@ -101,6 +103,9 @@ cdef extern from "_core/nodes.h" nogil:
     uint32_t OLDEST_NONE
     ctypedef struct region:
         char *base
+    ctypedef struct region_ahead:
+        pass
+    void region_back(region_ahead)
     ctypedef struct arena:
         region blob
         region sync
@@ -112,6 +117,9 @@ cdef extern from "_core/nodes.h" nogil:
         size_t bytes
     ctypedef struct pathmap:
         size_t bytes
+    ctypedef struct view_set:
+        pass
+    size_t views_bytes(const view_set *)
     ctypedef struct fusion_node:
         uint32_t parent
         uint32_t dir
@@ -141,6 +149,7 @@ cdef extern from "_core/nodes.h" nogil:
         bint window
         pathmap tombstones
         pathmap overridden
+        view_set views
         pthread_rwlock_t lock
     bint node_is_dir(const fusion_node *)
     uint32_t find_path(const fusion_index *, const char *, size_t)
@@ -152,6 +161,7 @@ cdef extern from "_core/index.h" nogil:
     void index_release(fusion_index *)
     void index_clear(fusion_index *)
     uint32_t index_oldest(fusion_index *)
+    region_ahead index_plan(fusion_index *)
 
 cdef extern from "_core/apply.h" nogil:
     enum:
@@ -166,20 +176,25 @@ cdef extern from "_core/apply.h" nogil:
     int index_apply(fusion_index *, const fusion_batch *, double, apply_result *)
     void index_begin_snapshot(fusion_index *)
 
-cdef extern from "_core/tree.h" nogil:
-    enum:
-        TREE_OK
-        TREE_FULL
+cdef extern from "_core/text.h" nogil:
     ctypedef struct text:
         char *base
         size_t len
         size_t cap
+    bint text_room(text *, size_t)
+
+cdef extern from "_core/tree.h" nogil:
+    enum:
+        TREE_OK
+        TREE_FULL
+        TREE_NO_MEMORY
     ctypedef struct tree_cursor:
         bint done
         size_t wanted
-    bint text_room(text *, size_t)
     bint tree_open(tree_cursor *, fusion_index *, uint32_t, bint, uint32_t, bint)
     void tree_close(tree_cursor *)
+    bint tree_keep(tree_cursor *)
+    bint tree_resume(tree_cursor *)
     int tree_write(tree_cursor *, text *)
     int tree_write_all(tree_cursor *, text *)
     bint node_write_json(text *, text *, const fusion_index *, uint32_t)
@@ -188,17 +203,26 @@ cdef extern from "_core/search.h" nogil:
     enum:
         SEARCH_OK
         SEARCH_END
-        SEARCH_AUTO
-    ctypedef enum search_level:
-        pass
     ctypedef struct search_state:
         pass
-    int search_init(search_state *, const char *, size_t, search_level)
+    int search_init(search_state *, const char *, size_t)
     void search_free(search_state *)
     uint32_t search_next(search_state *, const char *, size_t, const uint32_t *)
 
+cdef extern from "_core/saved.h" nogil:
+    enum:
+        SAVED_OK
+        SAVED_FAILED
+        SAVED_DAMAGED
+    ctypedef struct saved_header:
+        uint64_t seed
+        uint64_t mask
+    int index_save(fusion_index *, int, uint64_t *)
+    int saved_read_header(int, saved_header *, const char **)
+    int index_load(fusion_index *, int, const saved_header *, const char **)
+
 cdef extern from "_core/check.h" nogil:
-    bint index_check(const fusion_index *, char *, size_t)
+    bint index_check(fusion_index *, char *, size_t)
 
 
 Applied = namedtuple("Applied", "rows upserts deletes ignored removed snapshot_ended revision", module="fusion")
@@ -263,6 +287,7 @@ cdef Node make_node(const fusion_node *n, const char *path, size_t length):
 
 
 @cython.final
+@cython.freelist(8)
 cdef class Batch:
     """A decoded push: rows in order, checked and with normalised paths, not applied to anything yet.
 
@@ -273,7 +298,6 @@ cdef class Batch:
     cdef fusion_batch rows
     cdef object body
     cdef bint busy  # being applied; set and tested with the GIL held
-    cdef readonly str session_id
     cdef readonly Py_ssize_t nbytes
 
     def __cinit__(self):
@@ -303,7 +327,6 @@ cdef class Batch:
             return None
         batch.body = body
         batch.nbytes = <Py_ssize_t>n
-        batch.session_id = PyUnicode_DecodeUTF8(batch.rows.session_id, <Py_ssize_t>batch.rows.session_id_len, NULL)
         return batch
 
     @staticmethod
@@ -314,8 +337,10 @@ cdef class Batch:
         cdef fusion_event *event
         cdef Py_ssize_t i
         cdef bytes path
+        cdef Py_ssize_t n
         parsed = wire.parse(body)
-        batch.session_id = parsed.session_id
+        batch.rows.session_id = PyUnicode_AsUTF8AndSize(parsed.session_id, &n)
+        batch.rows.session_id_len = <size_t>n
         batch.rows.source = <fusion_source><int>SOURCES.index(parsed.source_type)
         batch.rows.is_snapshot_end = parsed.is_snapshot_end
         for is_delete, index in parsed.events:
@@ -338,7 +363,7 @@ cdef class Batch:
             row.is_dir = parsed.is_dir[i]
             row.event = parsed.row_events[i]
             row.is_delete = batch.rows.events[row.event].is_delete
-        batch.body = paths
+        batch.body = parsed
         batch.nbytes = len(body)
         return batch
 
@@ -347,6 +372,11 @@ cdef class Batch:
         """The batch in `body`: scan(), or where that declines parse()."""
         batch = Batch.scan(body)
         return batch if batch is not None else Batch.parse(body)
+
+    @property
+    def session_id(self):
+        """As sent."""
+        return PyUnicode_DecodeUTF8(self.rows.session_id, <Py_ssize_t>self.rows.session_id_len, NULL)
 
     @property
     def source_type(self):
@@ -479,6 +509,7 @@ cdef struct facts:
     size_t paths
     size_t slots
     size_t tombstones
+    size_t views
 
 
 cdef void copy_facts(const fusion_index *ix, facts *found) noexcept nogil:
@@ -491,6 +522,7 @@ cdef void copy_facts(const fusion_index *ix, facts *found) noexcept nogil:
     found.paths = ix.paths.used + ix.paths.free_bytes
     found.slots = ix.slots.bytes
     found.tombstones = ix.tombstones.bytes + ix.overridden.bytes
+    found.views = views_bytes(&ix.views)
 
 
 cdef uint32_t copy_node(const fusion_index *ix, const path_arg *arg, fusion_node *node, fusion_dir *sums) noexcept nogil:
@@ -533,7 +565,6 @@ cdef class PathIndex:
 
     def __dealloc__(self):
         if self.ready:
-            pthread_rwlock_destroy(&self.index.lock)
             index_release(&self.index)
 
     cdef facts read_facts(self) noexcept:
@@ -565,12 +596,15 @@ cdef class PathIndex:
 
     cdef apply_rows(self, fusion_batch *rows, double now, apply_result *result, uint64_t *revision):
         cdef int status
+        cdef region_ahead ahead
         with nogil:
             rows_prepare(rows, self.index.seed, self.index.mask)
             pthread_rwlock_wrlock(&self.index.lock)
             status = index_apply(&self.index, rows, now, result)
             revision[0] = self.index.revision
+            ahead = index_plan(&self.index)
             pthread_rwlock_unlock(&self.index.lock)
+            region_back(ahead)
         if status != APPLY_OK:
             raise MemoryError("the index could not grow; the batch may be applied in part")
 
@@ -836,12 +870,13 @@ cdef class PathIndex:
             raise KeyError(path)
         return take_text(&out, written)
 
-    def tree_chunks(self, path="/", *, recursive=True, max_depth=None, only_path=False):
+    def tree_chunks(self, path="/", *, recursive=True, max_depth=None, only_path=False, _piece_bytes=CHUNK_BYTES):
         """The same JSON in pieces of some 256 KiB: an iterator of memoryviews on a buffer that the next piece overwrites.
 
-        The index is locked for one piece at a time; when it changes before the last one, the next piece raises RuntimeError.
+        All pieces show the instant of this call, whatever changes while they are read; the index is locked for one piece at a
+        time. While the iterator is alive and not at its end, the index keeps what changes (memory()["views"]).
         """
-        return _TreeChunks(self, path, bool(recursive), checked_depth(max_depth), bool(only_path))
+        return _TreeChunks(self, path, bool(recursive), checked_depth(max_depth), bool(only_path), _piece_bytes)
 
     # ---- search ----
 
@@ -864,7 +899,7 @@ cdef class PathIndex:
         memset(&paths, 0, sizeof(paths))
         with nogil:
             pthread_rwlock_rdlock(&self.index.lock)
-            ok = search_init(&state, words, n_words, <search_level>SEARCH_AUTO) == SEARCH_OK
+            ok = search_init(&state, words, n_words) == SEARCH_OK
             while ok and found < most:
                 id = search_next(&state, self.index.names.blob.base, self.index.names.used,
                                  <const uint32_t *>self.index.names.sync.base)
@@ -932,6 +967,48 @@ cdef class PathIndex:
         finally:
             free(out.base)
 
+    # ---- files ----
+
+    def save(self, file, *, sync=False):
+        """Write the index to `file` (a path), as it is at this instant, while it may change; returns the file's size in bytes.
+
+        The file is written aside and takes its name at the end, so that `file` is the old one or the new one whatever happens.
+        sync=True: it is on the disk before, and so is its name before the call returns. Raises OSError.
+        """
+        cdef uint64_t size = 0
+        with replaced_file(os.fsdecode(file), sync=sync) as descriptor:
+            raise_for_file(self.write_file(descriptor, &size), file, NULL)
+        return size
+
+    cdef int write_file(self, int descriptor, uint64_t *size) noexcept:
+        cdef int status
+        with nogil:
+            status = index_save(&self.index, descriptor, size)
+        return status
+
+    @staticmethod
+    def load(file):
+        """The PathIndex in `file` (a path), with its snapshot window, tombstones and seed.
+
+        Raises DamagedFile (a ValueError) when the file was cut short, changed, or not saved by this version, and OSError. The
+        checksums tell damage, not malice: load only what was saved by your own.
+        """
+        cdef saved_header header
+        cdef const char *why = NULL
+        cdef int status
+        cdef int descriptor
+        cdef PathIndex loaded
+        with open(file, "rb", buffering=0) as opened:
+            descriptor = opened.fileno()
+            with nogil:
+                status = saved_read_header(descriptor, &header, &why)
+            raise_for_file(status, file, why)
+            loaded = PathIndex(seed=header.seed, _hash_mask=header.mask)
+            with nogil:
+                status = index_load(&loaded.index, descriptor, &header, &why)
+            raise_for_file(status, file, why)
+        return loaded
+
     # ---- the engine from inside ----
 
     def columns(self):
@@ -953,7 +1030,7 @@ cdef class PathIndex:
         }
 
     def memory(self):
-        """Bytes in use per part, and their `total`."""
+        """Bytes in use per part, and their `total`. `views` is what is kept for trees that are being read."""
         cdef facts found = self.read_facts()
         parts = {
             "nodes": <object>found.n_nodes * sizeof(fusion_node),
@@ -962,6 +1039,7 @@ cdef class PathIndex:
             "directory_paths": found.paths,
             "hash": found.slots + SLOT_PARTITIONS * sizeof(slot_partition),
             "tombstones": found.tombstones,
+            "views": found.views,
         }
         parts["total"] = sum(parts.values())
         return parts
@@ -990,6 +1068,17 @@ cdef extern from *:
     Py_ssize_t offsetof_mtime()
     Py_ssize_t offsetof_ctime()
     Py_ssize_t offsetof_flags()
+
+
+cdef int raise_for_file(int status, object file, const char *why) except -1:
+    """The exception for a saved_status; `why` is the reason of a refusal."""
+    if status == SAVED_OK:
+        return 0
+    if status == SAVED_FAILED:
+        raise OSError(errno, os.strerror(errno), os.fspath(file))
+    if status == SAVED_DAMAGED:
+        raise DamagedFile(f"{os.fsdecode(file)} cannot be loaded: {why.decode()}")
+    raise MemoryError
 
 
 cdef uint32_t checked_depth(object max_depth) except? 0xFFFFFFFE:
@@ -1087,18 +1176,22 @@ cdef class _TreeChunks:
     """Iterator of tree_chunks()."""
 
     cdef PathIndex owner
-    cdef _ChunkBuffer buffer
+    cdef _ChunkBuffer buffer  # its text is the piece that was made ahead
     cdef tree_cursor cursor
-    cdef uint64_t revision
     cdef bint opened
     cdef bint busy  # making a piece; set and tested with the GIL held
 
-    def __cinit__(self, PathIndex owner, object path, bint recursive, uint32_t max_depth, bint only_path):
+    def __cinit__(self, PathIndex owner, object path, bint recursive, uint32_t max_depth, bint only_path,
+                  size_t piece_bytes):
         cdef path_arg arg
         cdef uint32_t id
+        cdef text *out
+        cdef int status
+        cdef bint kept = True
         self.opened = False
         self.owner = owner
-        self.buffer = _ChunkBuffer(CHUNK_BYTES)
+        self.buffer = _ChunkBuffer(piece_bytes)
+        out = &self.buffer.out
         holder = encoded_path(path)
         if not open_path(holder, &arg):
             raise KeyError(path)
@@ -1107,12 +1200,14 @@ cdef class _TreeChunks:
             id = find_path(&owner.index, arg.path, arg.length)
             if id != NIL:
                 self.opened = tree_open(&self.cursor, &owner.index, id, recursive, max_depth, only_path)
-            self.revision = owner.index.revision
+            if self.opened:
+                status = tree_write(&self.cursor, out)
+                kept = status == TREE_OK or status == TREE_FULL and tree_keep(&self.cursor)
             pthread_rwlock_unlock(&owner.index.lock)
             close_path(&arg)
         if id == NIL:
             raise KeyError(path)
-        if not self.opened:
+        if not self.opened or not kept:
             raise MemoryError
 
     def __dealloc__(self):
@@ -1133,43 +1228,44 @@ cdef class _TreeChunks:
 
     cdef object piece(self):
         cdef fusion_index *ix = &self.owner.index
-        cdef text *out
-        cdef int status = TREE_FULL
-        cdef bint changed = False
-        if self.cursor.done:
-            raise StopIteration
-        while True:
-            out = &self.buffer.out
-            out.len = 0
+        cdef text *out = &self.buffer.out
+        cdef int status = TREE_OK
+        cdef size_t length
+        while not out.len:
+            if self.cursor.done:
+                raise StopIteration
+            if self.cursor.wanted > out.cap:  # one node is larger than the buffer
+                self.buffer = _ChunkBuffer(self.cursor.wanted)
+                out = &self.buffer.out
             with nogil:
                 pthread_rwlock_rdlock(&ix.lock)
-                changed = ix.revision != self.revision
-                if not changed:
-                    status = tree_write(&self.cursor, out)
+                status = tree_write(&self.cursor, out) if tree_resume(&self.cursor) else TREE_NO_MEMORY
                 pthread_rwlock_unlock(&ix.lock)
-            if changed:
-                raise RuntimeError("the index changed while its tree was being read")
+                if self.cursor.done:
+                    tree_close(&self.cursor)
             if status != TREE_OK and status != TREE_FULL:
-                raise MemoryError
-            if out.len:
-                return memoryview(self.buffer)[:out.len]
-            self.buffer = _ChunkBuffer(self.cursor.wanted)  # one node is larger than the buffer
+                raise MemoryError("the tree's instant could not be kept")
+        length = out.len
+        out.len = 0
+        return memoryview(self.buffer)[:length]
 
 
-cdef void choose_simd() except *:
-    wanted = os.environb.get(b"FUSION_SIMD")
-    simd_choose(NULL if wanted is None else <const char *><bytes>wanted)
+cdef simd_level choose_simd(bytes name) noexcept:
+    """Takes the vector instructions of that name, the best without one."""
+    cdef const char *wanted = NULL
+    if name is not None:
+        wanted = PyBytes_AS_STRING(name)
+    return simd_choose(wanted)
 
 
-choose_simd()
+choose_simd(os.environb.get(b"FUSION_SIMD"))
 
 
 # ---- doors for tests ----
 
 def _simd(name=None):
     """Use the vector instructions of that name (the best without one); returns the names of what is in use and of all there are."""
-    cdef bytes wanted = None if name is None else name.encode()
-    cdef simd_level used = simd_choose(NULL if wanted is None else <const char *>wanted)
+    cdef simd_level used = choose_simd(None if name is None else name.encode())
     return simd_names[<int>used].decode(), [simd_names[level].decode() for level in range(<int>simd_best() + 1)]
 
 
@@ -1182,7 +1278,7 @@ def _double_write(double value):
 
 def _double_read(bytes token not None):
     """The double that a JSON number token spells, or None when it is none."""
-    cdef double value
+    cdef double value = 0.0
     cdef const char *start = PyBytes_AS_STRING(token)
     cdef const char *end = start + PyBytes_GET_SIZE(token)
     return value if double_read(start, end, &value) == end else None
@@ -1190,14 +1286,14 @@ def _double_read(bytes token not None):
 
 def _int64_read(bytes token not None):
     """The int64 that a JSON integer token spells, or None when it is none."""
-    cdef int64_t value
+    cdef int64_t value = 0
     cdef const char *start = PyBytes_AS_STRING(token)
     cdef const char *end = start + PyBytes_GET_SIZE(token)
     return value if int64_read(start, end, &value) == end else None
 
 
-def _search_blob(bytes blob not None, bytes sync, pattern, int level=0):
-    """Owners of the records of a name blob that match, found by one scanner (a search_level)."""
+def _search_blob(bytes blob not None, bytes sync, pattern):
+    """Owners of the records of a name blob that match."""
     cdef bytes program = compile_pattern(pattern).program
     cdef const char *base = PyBytes_AS_STRING(blob)
     cdef size_t used = <size_t>PyBytes_GET_SIZE(blob)
@@ -1208,7 +1304,7 @@ def _search_blob(bytes blob not None, bytes sync, pattern, int level=0):
         points = <const uint32_t *>PyBytes_AS_STRING(sync)
     owners = []
     try:
-        if search_init(&state, PyBytes_AS_STRING(program), <size_t>PyBytes_GET_SIZE(program), <search_level>level) != SEARCH_OK:
+        if search_init(&state, PyBytes_AS_STRING(program), <size_t>PyBytes_GET_SIZE(program)) != SEARCH_OK:
             raise MemoryError
         while True:
             owner = search_next(&state, base, used, points)

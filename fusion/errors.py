@@ -169,3 +169,10 @@ class SettingsError(FusionError, ValueError):
 
     code = "invalid_settings"
     default_detail = "a setting is wrong"
+
+
+class DamagedFile(FusionError, ValueError):
+    """A saved index that is cut short, changed, or not a saved index of this version at all."""
+
+    code = "damaged_file"
+    default_detail = "the file is no saved index, or is damaged"

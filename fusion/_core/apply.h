@@ -112,6 +112,12 @@ static inline bool message_wins(const fusion_index *ix, uint32_t top, const fusi
 
 /* ---- upserts ---- */
 
+static inline void node_set_marks(fusion_index *ix, fusion_node *n, uint32_t marks)
+{
+    node_touch(ix, (uint32_t)(n - ix->nodes));
+    n->flags = (uint16_t)((n->flags & NODE_LASTING) | marks | ix->epoch << EPOCH_SHIFT);
+}
+
 /* A node that became a parent: no row describes it as that. */
 static inline void node_mark_parent(fusion_index *ix, uint32_t id)
 {
@@ -181,7 +187,7 @@ static inline uint32_t dirs_make(fusion_index *ix, const fusion_row *row, bool s
         p = stop + 1;
     }
     uint32_t below = 0; /* the chain's sums in one walk, not one walk per link */
-    for (uint32_t id = last; id != top; id = ix->nodes[id].parent)
+    for (uint32_t id = last; id != top; id = ix->nodes[id].parent) /* all new, and touched when they were made */
         dir_of(ix, id)->dirs = below++;
     if (made)
         index_add_up(ix, top, 0, made, 0);
@@ -213,6 +219,7 @@ static inline void node_write(fusion_index *ix, uint32_t id, const fusion_row *r
     if (changed) {
         int64_t grown = row->size - n->size;
         double before = n->mtime;
+        node_touch(ix, id);
         n->size = row->size;
         n->mtime = row->mtime;
         n->ctime = row->ctime;
@@ -221,6 +228,7 @@ static inline void node_write(fusion_index *ix, uint32_t id, const fusion_row *r
             if (row->mtime > before)
                 oldest_forget(ix, id);
             oldest_consider(ix, id);
+            dir_touch(ix, n->dir);
             ix->dirs[n->dir].version = ix->revision;
             grown = 0;
         }
@@ -304,6 +312,7 @@ static inline void dir_demote(fusion_index *ix, uint32_t id)
     if (!(n->flags & NODE_DESCRIBED))
         return;
     oldest_forget(ix, id);
+    node_touch(ix, id);
     n->flags &= (uint16_t)~NODE_DESCRIBED;
     n->size = 0;
     n->mtime = n->ctime = 0.0;
@@ -373,8 +382,10 @@ static inline apply_status row_delete(fusion_index *ix, const fusion_row *row, d
 static inline void index_begin_snapshot(fusion_index *ix)
 {
     if (ix->epoch == EPOCH_MAX) {
-        for (uint32_t id = 0; id < ix->n_nodes; id++)
+        for (uint32_t id = 0; id < ix->n_nodes; id++) {
+            node_touch(ix, id);
             ix->nodes[id].flags &= NODE_LASTING;
+        }
         ix->epoch = 0;
     }
     ix->epoch++;

@@ -95,6 +95,13 @@ static inline void arena_sync(arena *a, size_t start, size_t record)
         sync[b] = ARENA_NONE; /* until a record starts there; one long record may span several blocks */
 }
 
+/* Where the next string of that length goes if a freed one is reused, else ARENA_NONE. */
+static inline uint32_t arena_reusable(const arena *a, uint16_t length)
+{
+    const arena_free_list *list = (const arena_free_list *)a->free.base + length;
+    return list->n ? list->offsets[list->n - 1] : ARENA_NONE;
+}
+
 /* Stores a string of 1..65535 bytes; returns the offset of its bytes, or ARENA_NONE when the arena is full. */
 static inline uint32_t arena_put(arena *a, uint32_t owner, const char *bytes, uint16_t length)
 {
@@ -117,15 +124,10 @@ static inline uint32_t arena_put(arena *a, uint32_t owner, const char *bytes, ui
     return (uint32_t)(start + ARENA_HEADER);
 }
 
-/* Frees the string at `offset`. When the free list cannot grow the space waits for the next compaction. */
-static inline void arena_free(arena *a, uint32_t offset)
+/* Puts a dead record on the free list of its length. When the list cannot grow the space waits for the next compaction. */
+static inline void arena_remember(arena *a, uint32_t offset)
 {
-    char *record = a->blob.base + offset - ARENA_HEADER;
-    uint16_t length = arena_length(record);
-    uint32_t dead = ARENA_DEAD;
-    memcpy(record, &dead, 4);
-    a->dead += ARENA_HEADER + (size_t)length;
-    arena_free_list *list = (arena_free_list *)a->free.base + length;
+    arena_free_list *list = (arena_free_list *)a->free.base + arena_length(a->blob.base + offset - ARENA_HEADER);
     if (list->n == list->cap) {
         uint32_t cap = list->cap ? list->cap + list->cap / 2 : 8;
         uint32_t *offsets = realloc(list->offsets, cap * sizeof *offsets);
@@ -136,6 +138,16 @@ static inline void arena_free(arena *a, uint32_t offset)
         list->cap = cap;
     }
     list->offsets[list->n++] = offset;
+}
+
+/* Frees the string at `offset`. */
+static inline void arena_free(arena *a, uint32_t offset)
+{
+    char *record = a->blob.base + offset - ARENA_HEADER;
+    uint32_t dead = ARENA_DEAD;
+    memcpy(record, &dead, 4);
+    a->dead += ARENA_HEADER + (size_t)arena_length(record);
+    arena_remember(a, offset);
 }
 
 static inline bool arena_wants_compaction(const arena *a)

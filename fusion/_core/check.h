@@ -43,8 +43,29 @@ failed:
     return SIZE_MAX;
 }
 
+/* Whether the images kept for open views are those that are counted, each for someone. */
+static inline bool check_views(view_set *s, char *why, size_t size)
+{
+    size_t bytes = 0;
+    bool sound = false;
+    pthread_mutex_lock(&s->mutex);
+    for (const view_image *image = s->oldest_image; image; image = image->after) {
+        uint32_t readers = 0;
+        for (const fusion_view *v = s->open; v; v = v->next)
+            readers += image->from < v->epoch && v->epoch <= image->to && view_reads(v, image->kind);
+        CHECK(readers && readers == image->readers, "an image counts %u readers, has %u", image->readers, readers);
+        CHECK(image->to <= image->block->stamp, "an image is newer than its block");
+        bytes += image->bytes;
+    }
+    CHECK(bytes == s->image_bytes, "%zu bytes of images, %zu counted", bytes, s->image_bytes);
+    sound = true;
+failed:
+    pthread_mutex_unlock(&s->mutex);
+    return sound;
+}
+
 /* True when all is well, else false with the reason in why. */
-static inline bool index_check(const fusion_index *ix, char *why, size_t size)
+static inline bool index_check(fusion_index *ix, char *why, size_t size)
 {
     typedef struct {
         unsigned __int128 bytes;
@@ -52,8 +73,10 @@ static inline bool index_check(const fusion_index *ix, char *why, size_t size)
     } sums;
     sums *below = calloc(ix->n_dirs, sizeof *below);
     uint32_t live = 0, live_dirs = 0, free_nodes = 0, free_dirs = 0;
-    size_t used_slots = 0, stored_paths = 0, count;
+    size_t used_slots = 0, slot_bytes = 0, stored_paths = 0, count;
     CHECK(below, "no memory for the check");
+    if (!check_views(&ix->views, why, size))
+        goto failed;
     CHECK(ix->owed.node == NIL, "sums are owed between changes");
     for (uint32_t id = 0; id < ix->n_nodes; id++) {
         const fusion_node *n = &ix->nodes[id];
@@ -141,10 +164,14 @@ static inline bool index_check(const fusion_index *ix, char *why, size_t size)
         uint32_t used = 0;
         for (uint32_t j = 0; j < p->cap; j++)
             used += p->slots[j] != 0;
+        CHECK(!p->cap || p->cap == ix->slots.classes[slot_class_after(&ix->slots, p->cap) - 1].cap, "partition %u: capacity %u", i, p->cap);
+        slot_bytes += (size_t)p->cap * sizeof *p->slots;
         CHECK(used == p->used && (used < p->cap || !p->cap), "partition %u holds %u slots, counts %u", i, used, p->used);
         used_slots += used;
     }
     CHECK(used_slots + 1 == live, "%zu slots for %u nodes", used_slots, live);
+    CHECK(used_slots == ix->slots.used && slot_bytes == ix->slots.bytes, "%zu slots of %zu bytes, counted %zu of %zu", used_slots,
+          slot_bytes, ix->slots.used, ix->slots.bytes);
     count = check_arena(&ix->names, why, size);
     if (count == SIZE_MAX)
         goto failed;
@@ -153,14 +180,15 @@ static inline bool index_check(const fusion_index *ix, char *why, size_t size)
     if (count == SIZE_MAX)
         goto failed;
     CHECK(count == stored_paths, "%zu stored paths, %zu directories have one", count, stored_paths);
-    if (ix->oldest != OLDEST_UNKNOWN) {
-        double least = ix->oldest == OLDEST_NONE ? 0.0 : ix->nodes[ix->oldest].mtime;
-        CHECK(ix->oldest == OLDEST_NONE || (node_is_dir(&ix->nodes[ix->oldest]) && ix->nodes[ix->oldest].flags & NODE_DESCRIBED),
+    const uint32_t oldest = __atomic_load_n(&ix->oldest, __ATOMIC_RELAXED); /* readers may be finding it */
+    if (oldest != OLDEST_UNKNOWN) {
+        double least = oldest == OLDEST_NONE ? 0.0 : ix->nodes[oldest].mtime;
+        CHECK(oldest == OLDEST_NONE || (node_is_dir(&ix->nodes[oldest]) && ix->nodes[oldest].flags & NODE_DESCRIBED),
               "the oldest directory is none");
         for (uint32_t i = 1; i < ix->n_dirs; i++) {
             uint32_t id = ix->dirs[i].node;
             if (id != NIL && ix->nodes[id].flags & NODE_DESCRIBED)
-                CHECK(ix->oldest != OLDEST_NONE && ix->nodes[id].mtime >= least, "directory %u is older than the oldest", id);
+                CHECK(oldest != OLDEST_NONE && ix->nodes[id].mtime >= least, "directory %u is older than the oldest", id);
         }
     }
     free(below);

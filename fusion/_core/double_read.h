@@ -44,23 +44,35 @@ static inline uint64_t digits_load(const char *p)
     return v;
 }
 
+/* How many of eight characters, from the first on, are digits. */
+static inline unsigned digits_count(uint64_t chars)
+{
+    uint64_t values = chars - 0x3030303030303030u;
+    /* The lowest marked byte is the first that is no digit; carries and borrows only go up from it. */
+    uint64_t others = ((chars + 0x4646464646464646u) | values) & 0x8080808080808080u;
+    return others ? (unsigned)__builtin_ctzll(others) / 8 : 8;
+}
+
+/* The number that the first n of eight characters spell, given that they are digits; n is 1 to 8. */
+static inline uint32_t digits_value(uint64_t chars, unsigned n)
+{
+    uint64_t values = (chars - 0x3030303030303030u) << 8 * (8 - n); /* the digits last, zeros before them */
+    values = values * 10 + (values >> 8);
+    return (uint32_t)(((values & 0x000000FF000000FFu) * 0x000F424000000064u +
+                       ((values >> 16) & 0x000000FF000000FFu) * 0x0000271000000001u) >> 32);
+}
+
+static const uint32_t digits_powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+
 /* Appends the run of digits at p to *w, modulo 2^64, and returns its end. */
 static inline const char *digits_read(const char *p, const char *end, uint64_t *w)
 {
-    static const uint32_t powers[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
     while (end - p >= 8) {
         uint64_t chars = digits_load(p);
-        uint64_t values = chars - 0x3030303030303030u;
-        /* The lowest marked byte is the first that is no digit; carries and borrows only go up from it. */
-        uint64_t others = ((chars + 0x4646464646464646u) | values) & 0x8080808080808080u;
-        unsigned n = others ? (unsigned)__builtin_ctzll(others) / 8 : 8;
+        unsigned n = digits_count(chars);
         if (n == 0)
             return p;
-        values <<= 8 * (8 - n); /* the digits last, zeros before them */
-        values = values * 10 + (values >> 8);
-        values = ((values & 0x000000FF000000FFu) * 0x000F424000000064u +
-                  ((values >> 16) & 0x000000FF000000FFu) * 0x0000271000000001u) >> 32;
-        *w = *w * powers[n] + (uint32_t)values;
+        *w = *w * digits_powers[n] + digits_value(chars, n);
         p += n;
         if (n < 8)
             return p;

@@ -1,7 +1,6 @@
-/* Numbers to text: doubles exactly as Python's repr() writes them, and 64-bit integers.
+/* Doubles to text, exactly as Python's repr() writes them.
 
-   Any double: Giulietti, "The Schubfach way to render doubles" (2020). Times of our days have a shorter way.
-   Eight digits at a time: Khuong, "How to print integers really fast" (2017). */
+   Any double: Giulietti, "The Schubfach way to render doubles" (2020). Times of our days have a shorter way. */
 #ifndef FUSION_DOUBLE_WRITE_H
 #define FUSION_DOUBLE_WRITE_H
 
@@ -9,63 +8,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "digits.h"
 #include "pow10.h"
 
 #define DOUBLE_WRITE_MAX 25 /* bytes of room that double_write needs */
-#define INT64_WRITE_MAX 20 /* bytes of room that int64_write and uint64_write need */
-
-/* The eight digits of x < 10^8, leading zeros included, as values 0..9: the first in the lowest byte. */
-static inline uint64_t digits_of_8(uint32_t x)
-{
-    uint64_t fours = x / 10000 | (uint64_t)(x % 10000) << 32;
-    uint64_t hundreds = (fours * 10486 >> 20) & 0x0000007F0000007Fu;
-    uint64_t twos = hundreds | (fours - hundreds * 100) << 16;
-    uint64_t tens = (twos * 103 >> 10) & 0x000F000F000F000Fu;
-    return tens | (twos - tens * 10) << 8;
-}
-
-/* Writes eight digit values as characters. */
-static inline void digits_store(char *out, uint64_t digits)
-{
-    digits |= 0x3030303030303030u;
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    digits = __builtin_bswap64(digits);
-#endif
-    memcpy(out, &digits, sizeof digits);
-}
-
-/* Writes x < 10^8 without leading zeros, touching eight bytes, and returns the end. */
-static inline char *digits_write_short(char *out, uint32_t x)
-{
-    uint64_t digits = digits_of_8(x);
-    unsigned zeros = (unsigned)__builtin_ctzll(digits | (uint64_t)1 << 56) / 8; /* the last digit stays */
-    digits_store(out, digits >> (8 * zeros));
-    return out + 8 - zeros;
-}
-
-static inline char *uint64_write(char *out, uint64_t v)
-{
-    const uint64_t e8 = 100000000;
-    if (v < e8)
-        return digits_write_short(out, (uint32_t)v);
-    if (v < e8 * e8) {
-        out = digits_write_short(out, (uint32_t)(v / e8));
-    } else {
-        out = digits_write_short(out, (uint32_t)(v / (e8 * e8)));
-        digits_store(out, digits_of_8((uint32_t)(v / e8 % e8)));
-        out += 8;
-    }
-    digits_store(out, digits_of_8((uint32_t)(v % e8)));
-    return out + 8;
-}
-
-static inline char *int64_write(char *out, int64_t v)
-{
-    if (v >= 0)
-        return uint64_write(out, (uint64_t)v);
-    *out++ = '-';
-    return uint64_write(out, 0 - (uint64_t)v);
-}
 
 /* Floor of g * x / 2^128, its lowest bit set as well when the division leaves a remainder. */
 static inline uint64_t double_round_to_odd(uint64_t g_high, uint64_t g_low, uint64_t x)

@@ -6,7 +6,7 @@
 
 #include <sys/resource.h>
 
-#include "nodes.h"
+#include "touch.h"
 #include "utf8.h"
 
 #define INDEX_MAX_SHIFT 10 /* a million nodes */
@@ -20,6 +20,8 @@ static inline void index_release(fusion_index *ix)
     slots_release(&ix->slots);
     pathmap_clear(&ix->tombstones);
     pathmap_clear(&ix->overridden);
+    views_release(&ix->views);
+    pthread_rwlock_destroy(&ix->lock);
 }
 
 /* The tree of nothing but an undescribed root, in zeroed regions. */
@@ -40,7 +42,9 @@ static inline void index_plant_root(fusion_index *ix)
 /* How far the reservations must shrink for several indexes, and all else, to fit below the limit of the address space. */
 static inline unsigned index_first_shift(void)
 {
-    const size_t whole = MAX_NODES * sizeof(fusion_node) + MAX_DIRS * sizeof(fusion_dir) + 2 * (size_t)UINT32_MAX;
+    slot_table slots = {0};
+    const size_t whole = MAX_NODES * sizeof(fusion_node) + MAX_DIRS * sizeof(fusion_dir) + 2 * (size_t)UINT32_MAX +
+                         slots_lay_out(&slots, MAX_NODES);
     struct rlimit limit;
     unsigned shift = 0;
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
@@ -54,7 +58,8 @@ static inline bool index_reserve(fusion_index *ix, unsigned shift)
 {
     if (region_reserve(&ix->nodes_region, (MAX_NODES * sizeof(fusion_node)) >> shift) &&
         region_reserve(&ix->dirs_region, (MAX_DIRS * sizeof(fusion_dir)) >> shift) &&
-        arena_init(&ix->names, (size_t)UINT32_MAX >> shift) && arena_init(&ix->paths, (size_t)UINT32_MAX >> shift))
+        arena_init(&ix->names, (size_t)UINT32_MAX >> shift) && arena_init(&ix->paths, (size_t)UINT32_MAX >> shift) &&
+        slots_init(&ix->slots, MAX_NODES >> shift))
         return true;
     region_release(&ix->nodes_region);
     region_release(&ix->dirs_region);
@@ -68,16 +73,13 @@ static inline bool index_init(fusion_index *ix, uint64_t seed, uint64_t mask)
     memset(ix, 0, sizeof *ix);
     ix->seed = seed;
     ix->mask = mask;
-    if (!slots_init(&ix->slots))
-        return false;
     unsigned shift = index_first_shift();
     while (!index_reserve(ix, shift)) {
-        if (++shift > INDEX_MAX_SHIFT) {
-            index_release(ix);
+        if (++shift > INDEX_MAX_SHIFT)
             return false;
-        }
     }
     index_plant_root(ix);
+    views_init(&ix->views);
     pthread_rwlockattr_t attributes;
     pthread_rwlockattr_init(&attributes);
     pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -94,6 +96,7 @@ static inline void index_add_up(fusion_index *ix, uint32_t dir, int64_t files, i
     for (;;) {
         fusion_node *n = &ix->nodes[dir];
         fusion_dir *d = &ix->dirs[n->dir];
+        dir_touch(ix, n->dir);
         d->files += (uint32_t)files;
         d->dirs += (uint32_t)dirs;
         if (bytes)
@@ -173,6 +176,8 @@ static inline uint32_t node_take(fusion_index *ix)
         if (ix->n_nodes == MAX_NODES || !region_use(&ix->nodes_region, ((size_t)ix->n_nodes + 1) * sizeof(fusion_node)))
             return NIL;
         id = ix->n_nodes++;
+        if (id % BLOCK_RECORDS == 0)
+            views_begin(&ix->views, VIEW_NODES, id / BLOCK_RECORDS);
     }
     ix->live_nodes++;
     return id;
@@ -180,6 +185,7 @@ static inline uint32_t node_take(fusion_index *ix)
 
 static inline void node_give_back(fusion_index *ix, uint32_t id)
 {
+    node_touch(ix, id);
     ix->nodes[id].flags = 0;
     ix->nodes[id].next = ix->free_node;
     ix->free_node = id;
@@ -199,13 +205,17 @@ static inline bool dir_make(fusion_index *ix, uint32_t id, uint64_t hash)
         if (ix->n_dirs == MAX_DIRS || !region_use(&ix->dirs_region, ((size_t)ix->n_dirs + 1) * sizeof(fusion_dir)))
             return false;
         i = ix->n_dirs++;
+        if (i % BLOCK_RECORDS == 0)
+            views_begin(&ix->views, VIEW_DIRS, i / BLOCK_RECORDS);
     }
+    node_touch(ix, id);
+    dir_touch(ix, i);
     ix->dirs[i] = (fusion_dir){.hash = hash, .version = ix->revision, .node = id, .first = NIL, .last = NIL,
                                .path = ARENA_NONE, .path_len = path_len};
     if (path_len <= STORED_PATH_MAX) {
         char path[STORED_PATH_MAX];
         node_write_path(ix, id, path);                                    /* the node is no directory yet */
-        ix->dirs[i].path = arena_put(&ix->paths, i, path, (uint16_t)path_len); /* a full arena: verified by name */
+        ix->dirs[i].path = path_put(ix, i, path, (uint16_t)path_len); /* a full arena: verified by name */
     }
     n->dir = i;
     n->flags |= NODE_DIR;
@@ -220,7 +230,9 @@ static inline void dir_unmake(fusion_index *ix, uint32_t id)
     fusion_dir *d = &ix->dirs[n->dir];
     oldest_forget(ix, id);
     if (d->path != ARENA_NONE)
-        arena_free(&ix->paths, d->path);
+        path_free(ix, d->path);
+    node_touch(ix, id);
+    dir_touch(ix, n->dir);
     d->node = NIL;
     d->path = ix->free_dir;
     ix->free_dir = n->dir;
@@ -255,20 +267,24 @@ static inline uint32_t node_attach(fusion_index *ix, uint32_t parent, uint64_t h
     uint32_t id = node_take(ix);
     if (id == NIL)
         return NIL;
-    uint32_t offset = arena_put(&ix->names, id, name, (uint16_t)len);
-    if (offset == ARENA_NONE || !slots_insert(&ix->slots, hash, id)) {
+    uint32_t offset = name_put(ix, id, name, (uint16_t)len);
+    if (offset == ARENA_NONE || !key_insert(ix, hash, id)) {
         if (offset != ARENA_NONE)
-            arena_free(&ix->names, offset);
+            name_free(ix, offset);
         node_give_back(ix, id);
         return NIL;
     }
     fusion_dir *d = dir_of(ix, parent);
+    node_touch(ix, id);
+    dir_touch(ix, ix->nodes[parent].dir);
     ix->nodes[id] = (fusion_node){.parent = parent, .dir = NIL, .next = NIL, .prev = d->last, .name = offset,
                                   .name_len = (uint16_t)len, .flags = NODE_LIVE | name_flags(name, len)};
-    if (d->last == NIL)
+    if (d->last == NIL) {
         d->first = id;
-    else
+    } else {
+        node_touch(ix, d->last);
         ix->nodes[d->last].next = id;
+    }
     d->last = id;
     d->count++;
     d->raw_children += (ix->nodes[id].flags & NODE_RAW) != 0;
@@ -297,6 +313,7 @@ static inline void nodes_free_chain(fusion_index *ix, uint32_t head)
             slots_prefetch(&ix->slots, batch[n].hash);
             uint32_t next = node->next;
             if (node_is_dir(node) && ix->dirs[node->dir].first != NIL) {
+                node_touch(ix, ix->dirs[node->dir].last);
                 ix->nodes[ix->dirs[node->dir].last].next = next; /* its children come next: no stack */
                 next = ix->dirs[node->dir].first;
             }
@@ -306,8 +323,8 @@ static inline void nodes_free_chain(fusion_index *ix, uint32_t head)
         }
         for (size_t i = 0; i < n; i++) {
             fusion_node *node = &ix->nodes[batch[i].id];
-            slots_erase(&ix->slots, batch[i].hash, batch[i].id);
-            arena_free(&ix->names, node->name);
+            key_erase(ix, batch[i].hash, batch[i].id);
+            name_free(ix, node->name);
         }
         for (size_t i = 0; i < n; i++) {
             fusion_node *node = &ix->nodes[batch[i].id];
@@ -315,7 +332,8 @@ static inline void nodes_free_chain(fusion_index *ix, uint32_t head)
                 fusion_dir *d = &ix->dirs[node->dir];
                 oldest_forget(ix, batch[i].id);
                 if (d->path != ARENA_NONE)
-                    arena_free(&ix->paths, d->path);
+                    path_free(ix, d->path);
+                dir_touch(ix, node->dir);
                 d->node = NIL;
                 d->path = ix->free_dir;
                 ix->free_dir = node->dir;
@@ -338,9 +356,13 @@ static inline void dir_moved(void *ctx, uint32_t owner, uint32_t offset)
 
 static inline void index_compact(fusion_index *ix)
 {
-    if (arena_wants_compaction(&ix->names))
+    bool names = arena_wants_compaction(&ix->names), paths = arena_wants_compaction(&ix->paths);
+    if (!names && !paths)
+        return;
+    index_touch_all(ix);
+    if (names)
         arena_compact(&ix->names, node_moved, ix);
-    if (arena_wants_compaction(&ix->paths))
+    if (paths)
         arena_compact(&ix->paths, dir_moved, ix);
 }
 
@@ -354,7 +376,7 @@ static inline uint32_t index_empty_dir(fusion_index *ix, uint32_t id)
         return 0;
     uint32_t first = d->first;
     nodes_free_chain(ix, first);
-    index_add_up(ix, id, -(int64_t)d->files, -(int64_t)d->dirs, -(__int128)dir_bytes(d));
+    index_add_up(ix, id, -(int64_t)d->files, -(int64_t)d->dirs, -(__int128)dir_bytes(d)); /* and touches it */
     d->first = d->last = NIL;
     d->count = d->raw_children = 0;
     return removed;
@@ -375,14 +397,20 @@ static inline uint32_t index_remove(fusion_index *ix, uint32_t id)
         dirs = (int64_t)d->dirs + 1;
         bytes = (__int128)dir_bytes(d);
     }
-    if (n->prev == NIL)
+    node_touch(ix, id);
+    dir_touch(ix, ix->nodes[parent].dir);
+    if (n->prev == NIL) {
         p->first = n->next;
-    else
+    } else {
+        node_touch(ix, n->prev);
         ix->nodes[n->prev].next = n->next;
-    if (n->next == NIL)
+    }
+    if (n->next == NIL) {
         p->last = n->prev;
-    else
+    } else {
+        node_touch(ix, n->next);
         ix->nodes[n->next].prev = n->prev;
+    }
     p->count--;
     p->raw_children -= (n->flags & NODE_RAW) != 0;
     n->next = NIL;
@@ -410,6 +438,7 @@ static inline bool node_to_dir(fusion_index *ix, uint32_t id)
         return false;
     index_settle(ix);
     index_add_up(ix, n->parent, -1, 1, -(__int128)n->size);
+    node_touch(ix, id);
     n->flags &= (uint16_t)~NODE_DESCRIBED;
     n->size = 0;
     n->mtime = n->ctime = 0.0;
@@ -423,15 +452,33 @@ static inline uint32_t node_to_file(fusion_index *ix, uint32_t id)
     fusion_node *n = &ix->nodes[id];
     dir_unmake(ix, id);
     index_add_up(ix, n->parent, 1, -1, 0);
+    node_touch(ix, id);
     n->flags &= (uint16_t)~NODE_DESCRIBED;
     n->size = 0;
     n->mtime = n->ctime = 0.0;
     return removed;
 }
 
+/* The stretch that should be backed with memory before the next batch, by region_back and without the lock; at most one at a
+ * time, for the pause that it is. */
+static inline region_ahead index_plan(fusion_index *ix)
+{
+    region_ahead ahead = region_plan(&ix->nodes_region, ix->n_nodes * sizeof(fusion_node));
+    if (!ahead.bytes)
+        ahead = region_plan(&ix->names.blob, ix->names.used);
+    if (!ahead.bytes)
+        ahead = slots_plan(&ix->slots);
+    if (!ahead.bytes)
+        ahead = region_plan(&ix->dirs_region, ix->n_dirs * sizeof(fusion_dir));
+    if (!ahead.bytes)
+        ahead = region_plan(&ix->paths.blob, ix->paths.used);
+    return ahead;
+}
+
 /* Empties the tree; the window, its epoch and the tombstones stay. */
 static inline void index_clear(fusion_index *ix)
 {
+    index_touch_all(ix);
     region_trim(&ix->nodes_region, 0);
     region_trim(&ix->dirs_region, 0);
     arena_clear(&ix->names);

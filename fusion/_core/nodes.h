@@ -15,6 +15,7 @@
 #include "pathmap.h"
 #include "region.h"
 #include "slots.h"
+#include "views.h"
 
 #define NIL UINT32_MAX
 #define ROOT 0u
@@ -97,6 +98,7 @@ typedef struct {
     pathmap overridden; /* path -> mtime of the message that a newer snapshot row replaced in this window */
 
     uint32_t oldest; /* described directory with the smallest mtime; OLDEST_NONE or OLDEST_UNKNOWN */
+    view_set views;  /* of readers that need one instant for longer than they can hold the lock */
     pthread_rwlock_t lock;
 } fusion_index;
 
@@ -127,11 +129,6 @@ static inline bool node_is_dir(const fusion_node *n)
 static inline uint32_t node_marks(const fusion_index *ix, const fusion_node *n)
 {
     return (uint32_t)(n->flags >> EPOCH_SHIFT) == ix->epoch ? n->flags & MARKS : 0;
-}
-
-static inline void node_set_marks(const fusion_index *ix, fusion_node *n, uint32_t marks)
-{
-    n->flags = (uint16_t)((n->flags & NODE_LASTING) | marks | ix->epoch << EPOCH_SHIFT);
 }
 
 static inline unsigned __int128 dir_bytes(const fusion_dir *d)

@@ -6,7 +6,9 @@
 #include <stddef.h>
 #include <string.h>
 
-#if defined(__SSE2__) && !defined(FUSION_NO_SIMD)
+#include "simd.h"
+
+#if defined(__x86_64__)
 #include <emmintrin.h>
 #endif
 
@@ -60,9 +62,9 @@ static inline bool path_is_normal(const char *path, size_t n)
         return false;
     if (n == 1)
         return true;
-#if defined(__SSE2__) && !defined(FUSION_NO_SIMD)
+#if defined(__x86_64__)
     /* A slash before a slash or a dot is rare enough to leave the rest to the careful loop; so is a short path. */
-    if (n > 16 && path[n - 1] != '/') {
+    if (simd_in_use >= SIMD_SSE2 && n > 16 && path[n - 1] != '/') {
         const __m128i slash = _mm_set1_epi8('/'), dot = _mm_set1_epi8('.');
         __m128i odd = _mm_setzero_si128();
         for (size_t i = 0;;) {

@@ -37,7 +37,7 @@ typedef struct {
     size_t n_rows, cap_rows;
     size_t n_events, cap_events;
     char *scratch; /* rewritten paths and strings; allocated once per batch, so that pointers into it stay valid */
-    size_t scratch_len, scratch_cap;
+    size_t scratch_len;
     const char *session_id; /* UTF-8, into the body or scratch; NULL when absent */
     size_t session_id_len;
     fusion_source source;
@@ -57,17 +57,24 @@ static inline void batch_free(fusion_batch *b)
     batch_init(b);
 }
 
+/* Makes room for that many rows in all; false when memory is out. */
+static inline bool batch_reserve_rows(fusion_batch *b, size_t cap)
+{
+    if (cap <= b->cap_rows)
+        return true;
+    fusion_row *rows = realloc(b->rows, cap * sizeof *rows);
+    if (!rows)
+        return false;
+    b->rows = rows;
+    b->cap_rows = cap;
+    return true;
+}
+
 /* The next row, zeroed, or NULL when memory is out. */
 static inline fusion_row *batch_add_row(fusion_batch *b)
 {
-    if (b->n_rows == b->cap_rows) {
-        size_t cap = b->cap_rows ? b->cap_rows * 2 : 16;
-        fusion_row *rows = realloc(b->rows, cap * sizeof *rows);
-        if (!rows)
-            return NULL;
-        b->rows = rows;
-        b->cap_rows = cap;
-    }
+    if (b->n_rows == b->cap_rows && !batch_reserve_rows(b, b->cap_rows ? b->cap_rows * 2 : 16))
+        return NULL;
     fusion_row *row = &b->rows[b->n_rows++];
     memset(row, 0, sizeof *row);
     return row;

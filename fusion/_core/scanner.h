@@ -15,9 +15,11 @@
 #include "double_read.h"
 #include "path.h"
 #include "rows.h"
-#include "utf8.h"
+#include "scan_text.h"
 
 #define SCAN_MAX_DEPTH 64
+#define SCAN_ROW_BYTES 128   /* what a row takes in a body, rather too little than too much */
+#define SCAN_ROWS_AHEAD 4096 /* rows that a body gets room for on the strength of its length alone */
 
 enum { SCAN_OK = 0, SCAN_DECLINED = 1, SCAN_NO_MEMORY = 2 };
 
@@ -28,10 +30,6 @@ typedef struct {
     bool root_as_file; /* a row of the event at hand says that "/" is no directory */
     bool no_memory;
 } fusion_scanner;
-
-/* Whether literal stands at p. A macro, so that the comparison is of a constant length. */
-#define SCAN_AT(p, end, literal) \
-    ((size_t)((end) - (p)) >= sizeof(literal) - 1 && memcmp(p, literal, sizeof(literal) - 1) == 0)
 
 static inline const char *scan_no_memory(fusion_scanner *s)
 {
@@ -53,192 +51,69 @@ static inline const char *scan_colon(const char *p)
     return *p == ':' ? scan_space(p + 1) : NULL;
 }
 
-/* Strings */
+/* Paths */
 
-/* The first byte from p on that ends or interrupts plain text: a quote, a backslash, a control character, a
- * byte beyond ASCII, or the end. */
-static inline const char *scan_plain(const char *p, const char *end)
-{
-#if defined(__SSE2__) && !defined(FUSION_NO_SIMD)
-    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\'), space = _mm_set1_epi8(' ');
-    for (; end - p >= 16; p += 16) {
-        __m128i text = _mm_loadu_si128((const __m128i *)p);
-        __m128i stop = _mm_or_si128(_mm_cmpeq_epi8(text, quote), _mm_cmpeq_epi8(text, backslash));
-        stop = _mm_or_si128(stop, _mm_cmplt_epi8(text, space)); /* signed: bytes beyond ASCII too */
-        unsigned stops = (unsigned)_mm_movemask_epi8(stop);
-        if (stops)
-            return p + __builtin_ctz(stops);
-    }
-#else
-    const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
-    for (; end - p >= 8; p += 8) {
-        uint64_t text;
-        memcpy(&text, p, sizeof text);
-        uint64_t quotes = text ^ (ones * '"'), backslashes = text ^ (ones * '\\');
-        /* A borrow can mark a byte above one that is marked rightly, never without one. */
-        uint64_t stops = (quotes - ones) | (backslashes - ones) | (text - ones * ' ') | text;
-        if (stops & tops)
-            break;
-    }
-#endif
-    while (p < end && (unsigned char)*p >= ' ' && (unsigned char)*p < 0x80 && *p != '"' && *p != '\\')
-        p++;
-    return p;
-}
-
-/* Text up to the quote, backslash or control character that ends or interrupts it. */
-static inline const char *scan_text(const char *p, const char *end)
-{
-    for (;;) {
-        p = scan_plain(p, end);
-        if (p == end)
-            return NULL;
-        if ((unsigned char)*p < 0x80)
-            return p;
-        do {
-            size_t bytes = utf8_sequence((const unsigned char *)p, (size_t)(end - p));
-            if (!bytes)
-                return NULL;
-            p += bytes;
-        } while (p < end && (unsigned char)*p >= 0x80);
-    }
-}
-
-/* The four hexadecimal digits of an escape. */
-static inline const char *scan_hex4(const char *p, const char *end, uint32_t *value)
-{
-    if (end - p < 4)
-        return NULL;
-    *value = 0;
-    for (int i = 0; i < 4; i++) {
-        unsigned char c = (unsigned char)p[i], letter = c | 0x20;
-        if (c >= '0' && c <= '9')
-            *value = *value << 4 | (uint32_t)(c - '0');
-        else if (letter >= 'a' && letter <= 'f')
-            *value = *value << 4 | (uint32_t)(letter - 'a' + 10);
-        else
-            return NULL;
-    }
-    return p + 4;
-}
-
-/* One escape, to a code point that may be a lone surrogate. */
-static inline const char *scan_escape(const char *p, const char *end, uint32_t *code_point)
-{
-    static const char names[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
-    uint32_t low;
-    p++;
-    if (*p != 'u') {
-        const char *name = *p ? strchr(names, *p) : NULL;
-        if (!name)
-            return NULL;
-        *code_point = (uint32_t)values[name - names];
-        return p + 1;
-    }
-    p = scan_hex4(p + 1, end, code_point);
-    if (p && (*code_point & 0xFC00) == 0xD800 && SCAN_AT(p, end, "\\u")) {
-        const char *after = scan_hex4(p + 2, end, &low);
-        if (after && (low & 0xFC00) == 0xDC00) {
-            *code_point = 0x10000 + ((*code_point & 0x3FF) << 10) + (low & 0x3FF);
-            return after;
-        }
-    }
-    return p;
-}
-
-static inline const char *scan_skip_string(const char *p, const char *end)
-{
-    uint32_t code_point;
-    for (p++;;) {
-        p = scan_text(p, end);
-        if (p && *p == '"')
-            return p + 1;
-        if (!p || *p != '\\' || !(p = scan_escape(p, end, &code_point)))
-            return NULL;
-    }
-}
-
-/* Writes a code point as UTF-8, a surrogate escape as the byte it stands for. NULL for NUL and other lone
- * surrogates. */
-static inline char *scan_put_code_point(char *out, uint32_t c)
-{
-    if (c == 0)
-        return NULL;
-    if (c < 0x80) {
-        *out++ = (char)c;
-    } else if (c < 0x800) {
-        *out++ = (char)(0xC0 | c >> 6);
-        *out++ = (char)(0x80 | (c & 0x3F));
-    } else if ((c & 0xF800) == 0xD800 && c < 0x10000) {
-        if (c < 0xDC80 || c > 0xDCFF)
-            return NULL;
-        *out++ = (char)(c & 0xFF);
-    } else {
-        if (c < 0x10000) {
-            *out++ = (char)(0xE0 | c >> 12);
-        } else {
-            *out++ = (char)(0xF0 | c >> 18);
-            *out++ = (char)(0x80 | (c >> 12 & 0x3F));
-        }
-        *out++ = (char)(0x80 | (c >> 6 & 0x3F));
-        *out++ = (char)(0x80 | (c & 0x3F));
-    }
-    return out;
-}
-
-/* A path that needs rewriting: it has escapes, or another normal form. p is its opening quote, stop the first
- * byte that is not plain text. */
+/* A path that needs rewriting: it has escapes, or another normal form. p is the byte after its opening quote,
+ * run the text that begins there. */
 static __attribute__((noinline)) const char *scan_rewritten_path(
-    fusion_scanner *s, const char *p, const char *stop, fusion_row *row)
+    fusion_scanner *s, const char *p, scan_run run, fusion_row *row)
 {
     fusion_batch *b = s->out;
     if (!b->scratch) {
         /* A path takes at most a byte more than its text, so that both quotes make up for it. */
-        b->scratch = malloc(s->body_len);
+        b->scratch = malloc(s->body_len + SCAN_COPY_SLACK);
         if (!b->scratch)
             return scan_no_memory(s);
-        b->scratch_cap = s->body_len;
     }
     char *normal = b->scratch + b->scratch_len;
     char *raw = normal + 1; /* normalised in place */
     char *out = raw;
 
-    for (p++;;) {
-        memcpy(out, p, (size_t)(stop - p));
-        out += stop - p;
-        if (*stop == '"')
-            break;
-        uint32_t code_point;
-        if (*stop != '\\' || !(p = scan_escape(stop, s->end, &code_point)) ||
-            !(out = scan_put_code_point(out, code_point)) || !(stop = scan_text(p, s->end)))
+    for (;;) {
+        if (run.stop == s->end || (run.high && !utf8_valid(p, run.stop)))
             return NULL;
+        scan_copy(out, p, (size_t)(run.stop - p), s->end);
+        out += run.stop - p;
+        p = run.stop;
+        if (*p == '"')
+            break;
+        do {
+            uint32_t code_point;
+            if (*p != '\\' || !(p = scan_escape(p, s->end, &code_point)) || !(out = scan_put_code_point(out, code_point)))
+                return NULL;
+        } while (*p == '\\');
+        run = scan_stop(p, s->end);
     }
-    if (out - raw > FUSION_MAX_PATH)
+    size_t len = (size_t)(out - raw);
+    if (len > FUSION_MAX_PATH)
         return NULL;
-    size_t len = path_normalise(raw, (size_t)(out - raw), normal);
+    if (path_is_normal(raw, len))
+        normal = raw;
+    else
+        len = path_normalise(raw, len, normal);
     if (len > FUSION_MAX_PATH)
         return NULL;
     row->path = normal;
     row->path_len = (uint32_t)len;
-    b->scratch_len += len;
-    return stop + 1;
+    b->scratch_len = (size_t)(normal + len - b->scratch);
+    return p + 1;
 }
 
 static inline const char *scan_path(fusion_scanner *s, const char *p, fusion_row *row)
 {
-    if (*p != '"')
+    if (*p++ != '"')
         return NULL;
-    const char *stop = scan_text(p + 1, s->end);
-    if (!stop)
+    const scan_run run = scan_stop(p, s->end);
+    const size_t len = (size_t)(run.stop - p);
+    if (run.stop == s->end)
         return NULL;
-    size_t len = (size_t)(stop - p - 1);
-    if (*stop != '"' || !path_is_normal(p + 1, len))
-        return scan_rewritten_path(s, p, stop, row);
-    if (len > FUSION_MAX_PATH)
+    if (*run.stop != '"' || *p != '/' || (run.odd && !path_is_normal(p, len)))
+        return scan_rewritten_path(s, p, run, row);
+    if (len > FUSION_MAX_PATH || (run.high && !utf8_valid(p, run.stop)))
         return NULL;
-    row->path = p + 1;
+    row->path = p;
     row->path_len = (uint32_t)len;
-    return stop + 1;
+    return run.stop + 1;
 }
 
 /* Scalars */
@@ -260,26 +135,26 @@ static inline const char *scan_size(const char *p, const char *end, int64_t *siz
     return *size >= 0 ? p : NULL;
 }
 
+/* A number of seconds. Ten digits, a point and one to seven digits, the years 2001 to 2286 to some fraction of a
+ * second: with the place of all digits known by the shape alone they are read side by side. */
 static inline const char *scan_time(const char *p, const char *end, double *seconds)
 {
-    const char *after;
+    if (end - p >= 19 && p[10] == '.' && *p != '0') {
+        const uint64_t head = digits_load(p), fraction = digits_load(p + 11);
+        const unsigned n = digits_count(fraction);
+        const char *after = p + 11 + n;
+        if (digits_count(head) == 8 && char_is_digit(p[8]) && char_is_digit(p[9]) && n >= 1 && n <= 7 &&
+            *after != 'e' && *after != 'E') {
+            const uint64_t whole = (uint64_t)digits_value(head, 8) * 100 + (uint64_t)(p[8] - '0') * 10 + (uint64_t)(p[9] - '0');
+            const uint64_t digits = whole * digits_powers[n] + digits_value(fraction, n);
+            *seconds = double_from_bits(double_bits_nearest(digits, -(int64_t)n));
+            return after;
+        }
+    }
     *seconds = 0.0;
     if (SCAN_AT(p, end, "null"))
         return p + 4;
-    /* Ten digits and a point, the years 2001 to 2286: with the place of the point known by the shape alone, what
-     * follows is read while the digits before it are still being understood. Up to 19 digits are exact. */
-    if (end - p > 16 && p[10] == '.' && *p != '0') {
-        const char *const fraction = p + 11;
-        uint64_t digits = 0;
-        if (digits_read(p, p + 10, &digits) == p + 10) {
-            after = digits_read(fraction, end, &digits);
-            if (after > fraction && after - fraction < 10 && *after != 'e' && *after != 'E') {
-                *seconds = double_from_bits(double_bits_nearest(digits, fraction - after));
-                return after;
-            }
-        }
-    }
-    after = double_read(p, end, seconds);
+    const char *after = double_read(p, end, seconds);
     if (after == p + 2 && *p == '-' && p[1] == '0') /* the integer -0 is 0, unlike -0.0 */
         *seconds = 0.0;
     return after;
@@ -325,8 +200,8 @@ static inline const char *scan_key(const char *p, const char *end)
 {
     if (*p != '"')
         return NULL;
-    p = scan_plain(p + 1, end);
-    return p < end && *p == '"' ? p : NULL;
+    const scan_run run = scan_stop(p + 1, end);
+    return run.stop < end && *run.stop == '"' && !run.high ? run.stop : NULL;
 }
 
 /* After a member or an element: the next one, with *more set, or the position after the closing character. */
@@ -514,14 +389,14 @@ static inline const char *scan_source_type(const char *p, const char *end, fusio
 /* A string without escapes, where it stands. */
 static inline const char *scan_session_id(const char *p, const char *end, fusion_batch *out)
 {
-    if (*p != '"')
+    if (*p++ != '"')
         return NULL;
-    const char *stop = scan_text(p + 1, end);
-    if (!stop || *stop != '"')
+    const scan_run run = scan_stop(p, end);
+    if (run.stop == end || *run.stop != '"' || (run.high && !utf8_valid(p, run.stop)))
         return NULL;
-    out->session_id = p + 1;
-    out->session_id_len = (size_t)(stop - p - 1);
-    return stop + 1;
+    out->session_id = p;
+    out->session_id_len = (size_t)(run.stop - p);
+    return run.stop + 1;
 }
 
 static inline const char *scan_document(fusion_scanner *s, const char *p)
@@ -557,6 +432,9 @@ static int scan_body(const char *body, size_t n, fusion_batch *out)
     if (end == body || end[-1] != '}')
         return SCAN_DECLINED;
     fusion_scanner s = {.end = end, .out = out, .body_len = n};
+    const size_t likely = n / SCAN_ROW_BYTES + 1;
+    if (!batch_reserve_rows(out, likely < SCAN_ROWS_AHEAD ? likely : SCAN_ROWS_AHEAD))
+        return SCAN_NO_MEMORY;
     if (scan_document(&s, scan_space(body)))
         return SCAN_OK;
     batch_free(out);

@@ -1,9 +1,8 @@
 /* Name search: one pattern over the name arena.
  *
- *   int      search_init(search_state *s, const char *program, size_t n, search_level level);
+ *   int      search_init(search_state *s, const char *program, size_t n);
  *                SEARCH_OK, SEARCH_BAD_PROGRAM or SEARCH_NO_MEMORY. `program` is Pattern.program of
- *                fusion/patterns.py and is not needed afterwards. `level` forces one scanner; SEARCH_AUTO
- *                takes the best one the machine has, and so does a level it lacks.
+ *                fusion/patterns.py and is not needed afterwards.
  *   void     search_free(search_state *s);
  *                After every search_init, whatever it returned.
  *   uint32_t search_next(search_state *s, const char *blob, size_t len, const uint32_t *sync);
@@ -37,19 +36,15 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(FUSION_NO_SIMD)
-#define SEARCH_X86 1
+#if defined(__x86_64__)
 #include <immintrin.h>
-#else
-#define SEARCH_X86 0
 #endif
 
 #include "fold.h"
 #include "glob.h"
+#include "simd.h"
 
 enum { SEARCH_OK = GLOB_OK, SEARCH_BAD_PROGRAM = GLOB_BAD_PROGRAM, SEARCH_NO_MEMORY = GLOB_NO_MEMORY };
-
-typedef enum { SEARCH_AUTO = 0, SEARCH_PORTABLE = 1, SEARCH_SSE2 = 2, SEARCH_AVX2 = 3 } search_level;
 
 #define SEARCH_END 0xFFFFFFFFu
 #define SEARCH_DEAD 0xFFFFFFFFu
@@ -78,7 +73,6 @@ typedef struct {
     bool whole;    /* a name matches if and only if the run's bytes fit, at ... */
     bool at_start; /* ... its start, */
     bool at_end;   /* ... its end, or anywhere; escapes apart */
-    search_level level;
     size_t position; /* next byte of the blob to look at */
     size_t record;   /* start of a record at or before position ... */
     size_t next;     /* ... and its end; equal to record when not known yet */
@@ -220,20 +214,9 @@ static inline void search_choose_run(search_state *s)
     s->whole = search_is_whole(s, &s->run);
 }
 
-static inline search_level search_best_level(void)
-{
-#if SEARCH_X86
-    return __builtin_cpu_supports("avx2") ? SEARCH_AVX2 : SEARCH_SSE2;
-#else
-    return SEARCH_PORTABLE;
-#endif
-}
-
-static inline int search_init(search_state *s, const char *program, size_t n, search_level level)
+static inline int search_init(search_state *s, const char *program, size_t n)
 {
     memset(s, 0, sizeof *s);
-    search_level best = search_best_level();
-    s->level = level == SEARCH_AUTO || level > best ? best : level;
     int status = glob_init(&s->glob, program, n);
     if (status == GLOB_OK)
         search_choose_run(s);
@@ -317,7 +300,7 @@ static SEARCH_INLINE size_t search_scan_portable(const search_run *run, const ui
     return at;
 }
 
-#if SEARCH_X86
+#if defined(__x86_64__)
 
 #define SEARCH_LOAD_SSE2(p) _mm_loadu_si128((const __m128i *)(p))
 
@@ -351,10 +334,9 @@ static SEARCH_INLINE size_t search_scan_sse2(const search_run *run, const uint8_
     return at;
 }
 
-#define SEARCH_AVX2_CODE __attribute__((target("avx2")))
 #define SEARCH_LOAD_AVX2(p) _mm256_loadu_si256((const __m256i *)(p))
 
-static SEARCH_INLINE SEARCH_AVX2_CODE size_t search_scan_avx2(const search_run *run, const uint8_t *blob,
+static SEARCH_INLINE SIMD_TARGET_AVX2 size_t search_scan_avx2(const search_run *run, const uint8_t *blob,
                                                               size_t at, size_t len, uint64_t *hits,
                                                               const uint32_t n_escapes)
 {
@@ -408,23 +390,24 @@ static SEARCH_INLINE SEARCH_AVX2_CODE size_t search_scan_avx2(const search_run *
     }
 
 SEARCH_SCANNER(portable, )
-#if SEARCH_X86
+#if defined(__x86_64__)
 SEARCH_SCANNER(sse2, )
-SEARCH_SCANNER(avx2, SEARCH_AVX2_CODE)
+SEARCH_SCANNER(avx2, SIMD_TARGET_AVX2)
 #endif
 
-static inline size_t search_find(search_level level, const search_run *run, const uint8_t *blob, size_t at,
-                                 size_t len, uint64_t *hits)
+static inline size_t search_find(const search_run *run, const uint8_t *blob, size_t at, size_t len, uint64_t *hits)
 {
-#if SEARCH_X86
-    if (level == SEARCH_AVX2)
+    switch (simd_in_use) {
+#if defined(__x86_64__)
+    case SIMD_AVX512: /* memory is the limit: wider loads, each of two cache lines, gain nothing */
+    case SIMD_AVX2:
         return search_find_avx2(run, blob, at, len, hits);
-    if (level == SEARCH_SSE2)
+    case SIMD_SSE2:
         return search_find_sse2(run, blob, at, len, hits);
-#else
-    (void)level;
 #endif
-    return search_find_portable(run, blob, at, len, hits);
+    default:
+        return search_find_portable(run, blob, at, len, hits);
+    }
 }
 
 /* Moves the state's position to the next place where the run or an escape may stand; false at the end. */
@@ -436,7 +419,7 @@ static inline bool search_advance(search_state *s, const uint8_t *blob, size_t l
         s->hits = seen < 64 ? s->hits >> seen << seen : 0;
     }
     if (!s->hits) {
-        s->base = search_find(s->level, run, blob, s->position, len, &s->hits);
+        s->base = search_find(run, blob, s->position, len, &s->hits);
         if (!s->hits) { /* too near to the end for a block */
             for (size_t at = s->base; at < len; at++)
                 if ((len - at >= run->len && search_run_at(run, blob + at)) ||

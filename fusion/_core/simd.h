@@ -15,6 +15,10 @@ typedef enum {
 
 static const char *const simd_names[] = {"portable", "sse2", "avx2", "avx512"};
 
+#if defined(__x86_64__)
+#define SIMD_TARGET_AVX2 __attribute__((target("avx2,bmi,bmi2"))) /* of a function that needs that level */
+#endif
+
 /* The most that this processor has. */
 static inline simd_level simd_best(void)
 {

@@ -2,17 +2,23 @@
  *
  * The top bits of a hash choose the partition, its low 32 bits are the tag; a tag's home is tag * capacity / 2^32, so a partition
  * grows and shifts without looking at the nodes. Linear probing, load <= 0.8, backward-shift deletion: there are no tombstones
- * here. Id 0 is the root, which is never looked up by hash; a zero slot is empty. */
+ * here. Id 0 is the root, which is never looked up by hash; a zero slot is empty.
+ *
+ * Partitions take their capacities from one series. All arrays of one capacity lie side by side in reserved address space, the
+ * n-th partition's at the n-th place: nothing is searched for or fragments, and as partitions outgrow a capacity in about the
+ * order of their numbers, what they leave behind is given back from the front. */
 #ifndef FUSION_SLOTS_H
 #define FUSION_SLOTS_H
 
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "region.h"
+
 #define SLOT_PARTITION_BITS 12
 #define SLOT_PARTITIONS (1u << SLOT_PARTITION_BITS)
+#define SLOT_CLASSES 27 /* capacities, each half as large again as the one before */
+#define SLOT_FIRST_CAP 8u
 
 typedef struct {
     uint64_t *slots; /* tag << 32 | id */
@@ -20,31 +26,76 @@ typedef struct {
 } slot_partition;
 
 typedef struct {
+    region area;    /* the arrays of all partitions at this capacity; a part of the table's space */
+    uint32_t cap;
+    uint32_t left;  /* partitions [0, left) have outgrown it */
+    uint32_t end;   /* partitions [end, ..) have not reached it */
+    size_t given;   /* bytes from the front that were given back */
+} slot_class;
+
+typedef struct {
     slot_partition *partitions;
-    size_t bytes; /* heap bytes of all slot arrays */
+    region space; /* of all classes */
+    slot_class classes[SLOT_CLASSES];
+    unsigned n_classes; /* for which address space is reserved */
+    size_t bytes;       /* of all arrays in use */
+    size_t used;        /* slots in use */
 } slot_table;
 
-static inline bool slots_init(slot_table *t)
+static inline void slots_release(slot_table *t)
 {
-    t->bytes = 0;
+    region_release(&t->space);
+    free(t->partitions);
+    t->partitions = NULL;
+}
+
+static inline size_t slot_class_bytes(uint32_t cap)
+{
+    return SLOT_PARTITIONS * (size_t)cap * sizeof(uint64_t);
+}
+
+/* Fills in the classes for up to about `ids` ids; returns the bytes of address space that they need. */
+static inline size_t slots_lay_out(slot_table *t, size_t ids)
+{
+    size_t bytes = 0;
+    t->n_classes = 0;
+    for (uint32_t cap = SLOT_FIRST_CAP; t->n_classes < SLOT_CLASSES; cap += cap / 2) {
+        slot_class *c = &t->classes[t->n_classes++];
+        size_t whole = slot_class_bytes(cap);
+        *c = (slot_class){.cap = cap};
+        c->area.base = t->space.base ? t->space.base + bytes : NULL;
+        c->area.reserved = whole;
+        c->area.advised = whole < REGION_HUGE_STEP ? whole : 0; /* huge pages throughout or not at all */
+        bytes += (whole + REGION_HUGE_PAGE - 1) / REGION_HUGE_PAGE * REGION_HUGE_PAGE;
+        if ((size_t)cap * SLOT_PARTITIONS / 4 * 3 > ids)
+            break;
+    }
+    return bytes;
+}
+
+/* Reserves room for up to about `ids` ids; false when there is no address space. */
+static inline bool slots_init(slot_table *t, size_t ids)
+{
+    memset(t, 0, sizeof *t);
     t->partitions = calloc(SLOT_PARTITIONS, sizeof *t->partitions);
-    return t->partitions != NULL;
+    if (!t->partitions || !region_reserve(&t->space, slots_lay_out(t, ids))) {
+        slots_release(t);
+        return false;
+    }
+    slots_lay_out(t, ids);
+    return true;
 }
 
 static inline void slots_clear(slot_table *t)
 {
-    for (uint32_t i = 0; t->partitions && i < SLOT_PARTITIONS; i++) {
-        free(t->partitions[i].slots);
-        memset(&t->partitions[i], 0, sizeof t->partitions[i]);
+    for (unsigned i = 0; i < t->n_classes; i++) {
+        if (t->classes[i].end)
+            region_trim(&t->classes[i].area, 0);
+        t->classes[i].left = t->classes[i].end = 0;
+        t->classes[i].given = 0;
     }
-    t->bytes = 0;
-}
-
-static inline void slots_release(slot_table *t)
-{
-    slots_clear(t);
-    free(t->partitions);
-    t->partitions = NULL;
+    memset(t->partitions, 0, SLOT_PARTITIONS * sizeof *t->partitions);
+    t->bytes = t->used = 0;
 }
 
 static inline slot_partition *slots_partition(const slot_table *t, uint64_t hash)
@@ -72,37 +123,79 @@ static inline void slot_place(uint64_t *slots, uint32_t cap, uint64_t slot)
     slots[i] = slot;
 }
 
-/* Partitions would all be full at about the same fill; each takes its own threshold between 0.72 and 0.80. */
-static inline uint32_t slot_limit(const slot_table *t, const slot_partition *p)
+/* Partitions would all be full at about the same fill; each takes its own threshold, from 0.72 for the first to 0.80 for the last. */
+static inline uint32_t slot_limit(uint32_t nth, uint32_t cap)
 {
-    uint32_t nth = (uint32_t)(p - t->partitions);
-    return (uint32_t)((uint64_t)p->cap * (738 + (nth * 2654435761u >> 26) * 81 / 64) >> 10);
+    return (uint32_t)((uint64_t)cap * (738 + nth * 81 / SLOT_PARTITIONS) >> 10);
+}
+
+/* The class of the partitions' present capacity or the next one; the number of classes when there is none. */
+static inline unsigned slot_class_after(const slot_table *t, uint32_t cap)
+{
+    unsigned i = 0;
+    while (i < t->n_classes && t->classes[i].cap <= cap)
+        i++;
+    return i;
+}
+
+/* Gives an empty partition its array in a class; false when the reservation ends before it. */
+static inline bool slot_class_take(slot_table *t, slot_class *c, uint32_t nth)
+{
+    size_t array = (size_t)c->cap * sizeof(uint64_t);
+    if (!region_use(&c->area, (nth + 1) * array))
+        return false;
+    if (nth >= c->end)
+        c->end = nth + 1;
+    t->partitions[nth].slots = (uint64_t *)(c->area.base + nth * array);
+    t->partitions[nth].cap = c->cap;
+    t->bytes += array;
+    return true;
+}
+
+/* After a partition has outgrown a class: gives back the front that nobody is left in. */
+static inline void slot_class_leave(slot_table *t, slot_class *c)
+{
+    t->bytes -= (size_t)c->cap * sizeof(uint64_t);
+    while (c->left < SLOT_PARTITIONS && t->partitions[c->left].cap > c->cap)
+        c->left++;
+    size_t whole = slot_class_bytes(c->cap), step = whole < REGION_HUGE_STEP ? whole : REGION_HUGE_PAGE;
+    size_t to = c->left == SLOT_PARTITIONS ? whole : (size_t)c->left * c->cap * sizeof(uint64_t) / step * step;
+    if (to > c->given) {
+        madvise(c->area.base + c->given, to - c->given, MADV_DONTNEED);
+        c->given = to;
+    }
 }
 
 static inline bool slots_grow(slot_table *t, slot_partition *p)
 {
-    uint32_t cap = p->cap < 8 ? 8 : p->cap + p->cap / 2;
-    uint64_t *slots = calloc(cap, sizeof *slots);
-    if (!slots)
+    slot_partition old = *p;
+    uint32_t nth = (uint32_t)(p - t->partitions);
+    unsigned next = slot_class_after(t, old.cap);
+    if (next == t->n_classes || !slot_class_take(t, &t->classes[next], nth))
         return false;
-    for (uint32_t i = 0; i < p->cap; i++)
-        if (p->slots[i])
-            slot_place(slots, cap, p->slots[i]);
-    free(p->slots);
-    t->bytes += (size_t)(cap - p->cap) * sizeof *slots;
-    p->slots = slots;
-    p->cap = cap;
+    for (uint32_t i = 0; i < old.cap; i++)
+        if (old.slots[i])
+            slot_place(p->slots, p->cap, old.slots[i]);
+    if (old.cap)
+        slot_class_leave(t, &t->classes[next - 1]);
     return true;
+}
+
+/* Whether the id's partition has to grow before the next insert. */
+static inline bool slots_full(const slot_table *t, const slot_partition *p)
+{
+    return p->used >= slot_limit((uint32_t)(p - t->partitions), p->cap);
 }
 
 /* Adds an id that is not there yet; false when memory is out, and nothing has changed then. */
 static inline bool slots_insert(slot_table *t, uint64_t hash, uint32_t id)
 {
     slot_partition *p = slots_partition(t, hash);
-    if (p->used >= slot_limit(t, p) && !slots_grow(t, p))
+    if (slots_full(t, p) && !slots_grow(t, p))
         return false;
     slot_place(p->slots, p->cap, hash << 32 | id);
     p->used++;
+    t->used++;
     return true;
 }
 
@@ -128,6 +221,27 @@ static inline void slots_erase(slot_table *t, uint64_t hash, uint32_t id)
     }
     slots[hole] = 0;
     p->used--;
+    t->used--;
+}
+
+/* The stretch of the class that partitions grow into now that should be backed ahead of them. Growth begins when the table is
+ * about 0.7 full, and then goes on from partition to partition. */
+static inline region_ahead slots_plan(slot_table *t)
+{
+    unsigned next = slot_class_after(t, t->partitions[SLOT_PARTITIONS - 1].cap);
+    if (next == t->n_classes || !next || (double)t->used < 0.7 * SLOT_PARTITIONS * t->classes[next - 1].cap)
+        return (region_ahead){NULL, 0};
+    slot_class *c = &t->classes[next];
+    size_t used = (size_t)c->end * c->cap * sizeof(uint64_t);
+    if (slot_class_bytes(c->cap) < REGION_HUGE_STEP || used + REGION_HUGE_PAGE / 2 <= c->area.backed ||
+        c->area.backed == c->area.reserved)
+        return (region_ahead){NULL, 0};
+    size_t from = c->area.backed, to = from + REGION_HUGE_PAGE;
+    if (to > c->area.reserved)
+        to = c->area.reserved;
+    region_use(&c->area, to);
+    c->area.backed = to;
+    return (region_ahead){c->area.base + from, to - from};
 }
 
 #endif

@@ -1,172 +1,11 @@
-/* Nodes to JSON: one node, or a directory tree written piece by piece into a buffer of the caller's.
+/* Trees to JSON: one node with its path, or a directory tree written piece by piece into a buffer of the caller's.
  *
  * The bytes are those of json.dumps(tree, separators=(",", ":"), ensure_ascii=False) over the nested form of docs/contract.md. */
 #ifndef FUSION_TREE_H
 #define FUSION_TREE_H
 
-#include "double_write.h"
-#include "index.h"
-
-typedef struct {
-    char *base;
-    size_t len, cap;
-} text;
-
-/* Room for `more` bytes; false when memory is out. */
-static inline bool text_room(text *t, size_t more)
-{
-    if (t->cap - t->len >= more)
-        return true;
-    size_t cap = t->cap ? t->cap : 4096;
-    while (cap - t->len < more)
-        cap *= 2;
-    char *base = realloc(t->base, cap);
-    if (!base)
-        return false;
-    t->base = base;
-    t->cap = cap;
-    return true;
-}
-
-#define COPY_OVERRUN 16u /* bytes that copy_run may read and write past the end */
-
-/* memcpy of a short string without a call: in whole 16-byte steps, so both sides need COPY_OVERRUN bytes of room behind. */
-static inline char *copy_run(char *out, const char *from, size_t n)
-{
-    size_t done = 0;
-    do {
-        memcpy(out + done, from + done, 16);
-        done += 16;
-    } while (done < n);
-    return out + n;
-}
-
-#define TEXT_LITERAL(out, literal) (memcpy(out, literal, sizeof(literal) - 1), (out) + sizeof(literal) - 1)
-
-/* Copies the sequence at *p, U+FFFD for an undecodable byte, and moves on; returns the end of what it wrote. */
-static inline char *character_copy(char *out, const unsigned char **p, const unsigned char *end)
-{
-    size_t bytes = utf8_sequence(*p, (size_t)(end - *p));
-    const unsigned char *from = *p;
-    *p += bytes ? bytes : 1;
-    if (!bytes)
-        return TEXT_LITERAL(out, "\xef\xbf\xbd");
-    memcpy(out, from, bytes);
-    return out + bytes;
-}
-
-/* A name as text, not escaped for JSON. At most 3 bytes for 1. */
-static inline size_t name_display(char *out, const char *bytes, size_t n)
-{
-    const unsigned char *p = (const unsigned char *)bytes, *end = p + n;
-    char *start = out;
-    while (p < end)
-        out = character_copy(out, &p, end);
-    return (size_t)(out - start);
-}
-
-/* JSON string content of any bytes: at most 6 for 1. */
-static inline char *json_escape(char *out, const char *bytes, size_t n)
-{
-    static const char hex[] = "0123456789abcdef";
-    const unsigned char *p = (const unsigned char *)bytes, *end = p + n;
-    while (p < end) {
-        unsigned char c = *p;
-        if (c >= 0x80) {
-            out = character_copy(out, &p, end);
-            continue;
-        }
-        p++;
-        if (c >= 0x20) {
-            if (c == '"' || c == '\\')
-                *out++ = '\\';
-            *out++ = (char)c;
-            continue;
-        }
-        *out++ = '\\';
-        switch (c) {
-        case '\b': *out++ = 'b'; break;
-        case '\t': *out++ = 't'; break;
-        case '\n': *out++ = 'n'; break;
-        case '\f': *out++ = 'f'; break;
-        case '\r': *out++ = 'r'; break;
-        default:
-            out = TEXT_LITERAL(out, "u00");
-            *out++ = hex[c >> 4];
-            *out++ = hex[c & 15];
-        }
-    }
-    return out;
-}
-
-static inline char *base64_write(char *out, const char *bytes, size_t n)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const unsigned char *p = (const unsigned char *)bytes;
-    for (; n; p += 3, n -= n < 3 ? n : 3) {
-        uint32_t v = (uint32_t)p[0] << 16 | (n > 1 ? (uint32_t)p[1] << 8 : 0) | (n > 2 ? p[2] : 0);
-        *out++ = digits[v >> 18];
-        *out++ = digits[v >> 12 & 63];
-        *out++ = n > 1 ? digits[v >> 6 & 63] : '=';
-        *out++ = n > 2 ? digits[v & 63] : '=';
-    }
-    return out;
-}
-
-static inline char *name_write(char *out, const fusion_index *ix, const fusion_node *n)
-{
-    if (!n->name_len) /* the root */
-        return out;
-    if (n->flags & NODE_ESCAPE)
-        return json_escape(out, node_name(ix, n), n->name_len);
-    return copy_run(out, node_name(ix, n), n->name_len); /* the arena's reservation goes on behind every name */
-}
-
-/* Bytes that node_write_members may need beside the directory's prefix, copies' overrun included: the name stands in it three
- * times at most. */
-static inline size_t node_room(const fusion_node *n)
-{
-    return 256 + (n->flags & NODE_ESCAPE ? 14 : 2) * (size_t)n->name_len;
-}
-
-/* `"name":...` up to the last member before children, without braces. `prefix` is the parent's path, escaped, "" for the root,
- * with COPY_OVERRUN bytes of room behind. */
-static inline char *node_write_members(char *out, const fusion_index *ix, uint32_t id, const char *prefix, size_t prefix_len, bool only_path)
-{
-    const fusion_node *n = &ix->nodes[id];
-    out = TEXT_LITERAL(out, "\"name\":\"");
-    char *name = out;
-    out = name_write(out, ix, n);
-    size_t name_len = (size_t)(out - name);
-    if (node_is_dir(n))
-        out = TEXT_LITERAL(out, "\",\"content_type\":\"directory\",\"path\":\"");
-    else
-        out = TEXT_LITERAL(out, "\",\"content_type\":\"file\",\"path\":\"");
-    if (prefix_len)
-        out = copy_run(out, prefix, prefix_len);
-    *out++ = '/';
-    out = copy_run(out, name, name_len);
-    *out++ = '"';
-    if (!only_path) {
-        out = TEXT_LITERAL(out, ",\"size\":");
-        out = int64_write(out, n->size);
-        out = TEXT_LITERAL(out, ",\"modified_time\":");
-        char *mtime = out;
-        out = double_write(out, n->mtime);
-        size_t mtime_len = (size_t)(out - mtime);
-        out = TEXT_LITERAL(out, ",\"created_time\":");
-        if (memcmp(&n->mtime, &n->ctime, sizeof n->mtime) == 0) /* as for most files that were written once */
-            out = copy_run(out, mtime, mtime_len);
-        else
-            out = double_write(out, n->ctime);
-    }
-    if (n->flags & NODE_RAW) {
-        out = TEXT_LITERAL(out, ",\"raw_name\":\"");
-        out = base64_write(out, node_name(ix, n), n->name_len);
-        *out++ = '"';
-    }
-    return out;
-}
+#include "instant.h"
+#include "node_json.h"
 
 /* Appends a directory's path, escaped, "" for the root: what its children's paths begin with. */
 static inline bool prefix_write(text *out, const fusion_index *ix, uint32_t dir)
@@ -184,15 +23,21 @@ static inline bool prefix_write(text *out, const fusion_index *ix, uint32_t dir)
     return ok;
 }
 
+#define TREE_STRETCH ((size_t)256 * 1024) /* bytes that are written before others get the lock */
+
+/* A directory whose children are being written. */
 typedef struct {
     uint32_t node;
     uint32_t prefix_len; /* of the directory's parent */
-    pathmap *keys;       /* keys given to children whose names are not UTF-8; NULL until there is one */
+    uint32_t count;      /* children */
+    bool begun;          /* a child has been written */
+    pathmap *keys;       /* that children whose names are not UTF-8 cannot have; NULL when there are no such children */
 } tree_frame;
 
 typedef struct {
-    fusion_index *ix;
+    fusion_instant at;
     text prefix; /* escaped path of the directory whose children are being written */
+    char *spare; /* room for a name that does not lie in one piece; NULL until the tree has changed */
     tree_frame *frames;
     size_t depth, cap_frames;
     uint32_t next;      /* node to write next, NIL: close the innermost directory */
@@ -205,23 +50,31 @@ typedef struct {
 
 typedef enum { TREE_OK = 0, TREE_FULL = 1, TREE_NO_MEMORY = 2 } tree_status;
 
+static inline void tree_drop_keys(tree_frame *f)
+{
+    if (f->keys) {
+        pathmap_clear(f->keys);
+        free(f->keys);
+    }
+}
+
 static inline void tree_close(tree_cursor *c)
 {
-    for (size_t i = 0; i < c->depth; i++)
-        if (c->frames[i].keys) {
-            pathmap_clear(c->frames[i].keys);
-            free(c->frames[i].keys);
-        }
+    instant_close(&c->at);
+    while (c->depth)
+        tree_drop_keys(&c->frames[--c->depth]);
     free(c->frames);
     free(c->prefix.base);
+    free(c->spare);
     memset(c, 0, sizeof *c);
     c->done = true;
 }
 
+/* The tree of this instant; the lock is held, and until tree_keep. */
 static inline bool tree_open(tree_cursor *c, fusion_index *ix, uint32_t top, bool recursive, uint32_t max_depth, bool only_path)
 {
     memset(c, 0, sizeof *c);
-    c->ix = ix;
+    instant_init(&c->at, ix);
     c->next = top;
     c->max_depth = max_depth;
     c->as_list = !recursive && max_depth == NIL;
@@ -233,9 +86,40 @@ static inline bool tree_open(tree_cursor *c, fusion_index *ix, uint32_t top, boo
     return true;
 }
 
-static inline bool tree_push(tree_cursor *c, uint32_t dir)
+/* Before the lock is let go in the middle of a tree. False when memory is out. */
+static inline bool tree_keep(tree_cursor *c)
 {
-    const fusion_node *n = &c->ix->nodes[dir];
+    return c->at.opened || instant_open(&c->at, false);
+}
+
+/* After the lock has been taken again. False when the instant could not be kept. */
+static inline bool tree_resume(tree_cursor *c)
+{
+    if (!instant_resume(&c->at))
+        return false;
+    if (!c->at.clean && !c->spare)
+        c->spare = malloc(UINT16_MAX + COPY_OVERRUN);
+    return c->at.clean || c->spare;
+}
+
+/* Notes the children's names that the key of another one whose name is not UTF-8 could be: those with U+FFFD in them. */
+static inline bool tree_claim_keys(tree_cursor *c, tree_frame *f, uint32_t first)
+{
+    f->keys = calloc(1, sizeof *f->keys);
+    const fusion_node *n;
+    for (uint32_t id = first; f->keys && id != NIL; id = n->next) {
+        n = instant_node(&c->at, id);
+        const char *name = instant_name(&c->at, n, c->spare);
+        if (n->flags & NODE_RAW || !memmem(name, n->name_len, "\xef\xbf\xbd", 3))
+            continue;
+        if (!pathmap_set(f->keys, name_hash(name, n->name_len, c->at.ix->seed), name, n->name_len, 0.0))
+            return false;
+    }
+    return f->keys;
+}
+
+static inline bool tree_push(tree_cursor *c, uint32_t id, const fusion_node *n, const fusion_dir *d)
+{
     if (c->depth == c->cap_frames) {
         size_t cap = c->cap_frames ? c->cap_frames * 2 : 32;
         tree_frame *frames = realloc(c->frames, cap * sizeof *frames);
@@ -246,41 +130,34 @@ static inline bool tree_push(tree_cursor *c, uint32_t dir)
     }
     if (!text_room(&c->prefix, 1 + 6 * (size_t)n->name_len + COPY_OVERRUN))
         return false;
-    c->frames[c->depth++] = (tree_frame){.node = dir, .prefix_len = (uint32_t)c->prefix.len};
-    if (dir != ROOT) {
+    tree_frame *f = &c->frames[c->depth++];
+    *f = (tree_frame){.node = id, .prefix_len = (uint32_t)c->prefix.len, .count = d->count};
+    if (id != ROOT) {
+        const char *name = instant_name(&c->at, n, c->spare);
         c->prefix.base[c->prefix.len++] = '/';
-        c->prefix.len = (size_t)(name_write(c->prefix.base + c->prefix.len, c->ix, n) - c->prefix.base);
+        c->prefix.len = (size_t)(name_write(c->prefix.base + c->prefix.len, n, name) - c->prefix.base);
     }
-    return true;
+    return !d->raw_children || c->as_list || tree_claim_keys(c, f, d->first);
 }
 
 static inline void tree_pop(tree_cursor *c)
 {
     tree_frame *f = &c->frames[--c->depth];
-    if (f->keys) {
-        pathmap_clear(f->keys);
-        free(f->keys);
-    }
+    tree_drop_keys(f);
     c->prefix.len = f->prefix_len;
 }
 
 /* The key of a child whose name is not UTF-8: the name with U+FFFD for its bad bytes, and more of them until no sibling has it.
  * Remembered in the frame; *key is the caller's to free. */
-static inline bool tree_raw_key(tree_cursor *c, uint32_t id, char **key, size_t *key_len)
+static inline bool tree_raw_key(const tree_cursor *c, const fusion_node *n, const char *name, char **key, size_t *key_len)
 {
-    const fusion_index *ix = c->ix;
-    const fusion_node *n = &ix->nodes[id];
-    const fusion_dir *d = dir_of(ix, n->parent);
-    tree_frame *f = &c->frames[c->depth - 1];
-    char *text = malloc(3 * ((size_t)n->name_len + d->count + 1)); /* each sibling can force one U+FFFD more */
-    if (!f->keys)
-        f->keys = calloc(1, sizeof *f->keys);
-    if (!text || !f->keys) {
-        free(text);
+    const tree_frame *f = &c->frames[c->depth - 1];
+    const uint64_t seed = c->at.ix->seed;
+    char *text = malloc(3 * ((size_t)n->name_len + f->count + 1)); /* each sibling can force one U+FFFD more */
+    if (!text)
         return false;
-    }
-    size_t bare_len = name_display(text, node_name(ix, n), n->name_len), len = bare_len;
-    uint64_t bare = name_hash(text, bare_len, d->hash) & ix->mask, hash = bare;
+    size_t bare_len = name_display(text, name, n->name_len), len = bare_len;
+    uint64_t bare = name_hash(text, bare_len, seed), hash = bare;
     /* The value of a taken key: with how many more of them a sibling of that name goes on. */
     const pathmap_entry *taken = pathmap_find(f->keys, bare, text, (uint32_t)bare_len);
     double more = taken ? taken->value : 0.0;
@@ -288,8 +165,8 @@ static inline bool tree_raw_key(tree_cursor *c, uint32_t id, char **key, size_t 
         memcpy(text + len, "\xef\xbf\xbd", 3);
     for (;; more++, len += 3) {
         if (len > bare_len)
-            hash = name_hash(text, len, d->hash) & ix->mask;
-        if (find_child(ix, n->parent, hash, text, len) == NIL && !pathmap_find(f->keys, hash, text, (uint32_t)len))
+            hash = name_hash(text, len, seed);
+        if (!pathmap_find(f->keys, hash, text, (uint32_t)len))
             break;
         memcpy(text + len, "\xef\xbf\xbd", 3);
     }
@@ -310,14 +187,13 @@ static inline size_t tree_room(const tree_cursor *c, const fusion_node *n, bool 
     if (!keyed)
         return room;
     if (n->flags & NODE_RAW) /* as long as the siblings' keys force it to be */
-        return room + 18 * ((size_t)n->name_len + dir_of(c->ix, n->parent)->count + 2);
+        return room + 18 * ((size_t)n->name_len + c->frames[c->depth - 1].count + 2);
     return room + (n->flags & NODE_ESCAPE ? 6 : 1) * (size_t)n->name_len;
 }
 
 /* Writes what fits between out->len and out->cap. TREE_FULL: call again with room for at least `wanted` bytes. */
 static inline tree_status tree_write(tree_cursor *c, text *out)
 {
-    const fusion_index *ix = c->ix;
     while (!c->done) {
         size_t left = out->cap - out->len;
         if (c->next == NIL) {
@@ -329,39 +205,44 @@ static inline tree_status tree_write(tree_cursor *c, text *out)
             out->base[out->len++] = '}';
             tree_pop(c);
             c->done = c->depth == 0;
-            c->next = c->done ? NIL : ix->nodes[closed].next;
+            c->next = c->done ? NIL : instant_node(&c->at, closed)->next;
             continue;
         }
         uint32_t id = c->next;
-        const fusion_node *n = &ix->nodes[id];
+        const fusion_node *n = instant_node(&c->at, id);
+        const char *name = instant_name(&c->at, n, c->spare);
         bool top = c->depth == 0, keyed = !top && !c->as_list;
         char *key = NULL;
         size_t key_len = 0;
         c->wanted = tree_room(c, n, keyed);
         if (left < c->wanted)
             return TREE_FULL;
-        if (keyed && n->flags & NODE_RAW && !tree_raw_key(c, id, &key, &key_len))
+        if (keyed && n->flags & NODE_RAW && !tree_raw_key(c, n, name, &key, &key_len))
             return TREE_NO_MEMORY;
         char *p = out->base + out->len;
-        if (!top && dir_of(ix, c->frames[c->depth - 1].node)->first != id)
-            *p++ = ',';
+        if (!top) {
+            if (c->frames[c->depth - 1].begun)
+                *p++ = ',';
+            c->frames[c->depth - 1].begun = true;
+        }
         if (keyed) {
             *p++ = '"';
             if (key)
                 p = json_escape(p, key, key_len);
             else
-                p = name_write(p, ix, n);
+                p = name_write(p, n, name);
             p = TEXT_LITERAL(p, "\":");
             free(key);
         }
         *p++ = '{';
-        p = node_write_members(p, ix, id, c->prefix.base, c->prefix.len, c->only_path);
+        p = node_write_members(p, n, name, c->prefix.base, c->prefix.len, c->only_path);
         if (node_is_dir(n) && c->depth < c->max_depth && !(c->as_list && !top)) {
             p = c->as_list ? TEXT_LITERAL(p, ",\"children\":[") : TEXT_LITERAL(p, ",\"children\":{");
             out->len = (size_t)(p - out->base);
-            if (!tree_push(c, id))
+            const fusion_dir *d = instant_dir(&c->at, n->dir);
+            c->next = d->first;
+            if (!tree_push(c, id, n, d))
                 return TREE_NO_MEMORY;
-            c->next = ix->dirs[n->dir].first;
             continue;
         }
         *p++ = '}';
@@ -372,14 +253,29 @@ static inline tree_status tree_write(tree_cursor *c, text *out)
     return TREE_OK;
 }
 
-/* The whole answer in one text; the caller holds the read lock throughout. */
+/* The whole answer in one text. Comes and goes with the lock held, but lets it go between stretches. */
 static inline tree_status tree_write_all(tree_cursor *c, text *out)
 {
+    pthread_rwlock_t *lock = &c->at.ix->lock;
+    size_t most = TREE_STRETCH; /* at once */
     for (;;) {
-        tree_status status = tree_write(c, out);
+        text stretch = *out;
+        if (stretch.cap - stretch.len > most)
+            stretch.cap = stretch.len + most;
+        tree_status status = tree_write(c, &stretch);
+        out->len = stretch.len;
         if (status != TREE_FULL)
             return status;
-        if (!text_room(out, c->wanted > out->cap ? c->wanted : out->cap + 1))
+        most = c->wanted > TREE_STRETCH ? c->wanted : TREE_STRETCH;
+        bool pause = out->len >= TREE_STRETCH;
+        if (pause && !tree_keep(c))
+            return TREE_NO_MEMORY;
+        if (pause)
+            pthread_rwlock_unlock(lock);
+        bool room = text_room(out, c->wanted);
+        if (pause)
+            pthread_rwlock_rdlock(lock);
+        if (!room || (pause && !tree_resume(c)))
             return TREE_NO_MEMORY;
     }
 }
@@ -393,7 +289,7 @@ static inline bool node_write_json(text *out, text *prefix, const fusion_index *
         return false;
     char *p = out->base + out->len;
     *p++ = '{';
-    p = node_write_members(p, ix, id, prefix->base, prefix->len, false);
+    p = node_write_members(p, n, node_name(ix, n), prefix->base, prefix->len, false);
     *p++ = '}';
     out->len = (size_t)(p - out->base);
     return true;

@@ -2,8 +2,10 @@
 #ifndef FUSION_UTF8_H
 #define FUSION_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Bytes of the sequence at p (1..4), or 0 when none begins there within n > 0 bytes. */
 static inline size_t utf8_sequence(const unsigned char *p, size_t n)
@@ -20,6 +22,26 @@ static inline size_t utf8_sequence(const unsigned char *p, size_t n)
     }
     unsigned char least = p[0] == 0xF0 ? 0x90 : 0x80, most = p[0] == 0xF4 ? 0x8F : 0xBF;
     return n >= 4 && p[1] >= least && p[1] <= most && (p[2] & 0xC0) == 0x80 && (p[3] & 0xC0) == 0x80 ? 4 : 0;
+}
+
+/* Whether the bytes p..end are sequences throughout. */
+static inline bool utf8_valid(const char *p, const char *end)
+{
+    while (p < end) {
+        uint64_t ascii;
+        if (end - p >= 8) {
+            memcpy(&ascii, p, sizeof ascii);
+            if (!(ascii & 0x8080808080808080u)) {
+                p += 8;
+                continue;
+            }
+        }
+        size_t bytes = utf8_sequence((const unsigned char *)p, (size_t)(end - p));
+        if (!bytes)
+            return false;
+        p += bytes;
+    }
+    return true;
 }
 
 /* The code point of a sequence of that many bytes. */

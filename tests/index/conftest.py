@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -10,14 +11,27 @@ import pytest
 
 import fusion._index
 
-SANITIZED = os.environ.get("FUSION_SANITIZE", "") not in ("", "0")
+SANITIZERS = {"": b"", "0": b"", "1": b"__asan_init", "thread": b"__tsan_init"}  # and what their builds call
+SANITIZER = SANITIZERS[os.environ.get("FUSION_SANITIZE", "")]
+SANITIZED = bool(SANITIZER)
+SIMD = os.environ.get("FUSION_SIMD")
 
 BUILD = Path(str(fusion._index.__file__))
 
 if not BUILD.name.endswith(tuple(EXTENSION_SUFFIXES)):
     pytest.exit(f"fusion._index is not the compiled extension but {BUILD}", returncode=4)
-if SANITIZED and b"__asan_init" not in BUILD.read_bytes():
-    pytest.exit(f"FUSION_SANITIZE is set, but {BUILD} was built without sanitizers", returncode=4)
+if SANITIZER not in BUILD.read_bytes():
+    pytest.exit(f"{BUILD} was built without the sanitizer that FUSION_SANITIZE names", returncode=4)
+if SIMD and fusion._index._simd(SIMD)[0] != SIMD:
+    pytest.exit(f"FUSION_SIMD: this machine has no {SIMD}", returncode=4)
+
+
+@pytest.fixture(scope="module", params=fusion._index._simd()[1])
+def simd_level(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each level of vector instructions that this machine has, in use for a whole module."""
+    in_use = fusion._index._simd()[0]
+    yield fusion._index._simd(request.param)[0]
+    fusion._index._simd(in_use)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -159,15 +159,37 @@ def step(number):
             pass
         else:
             raise AssertionError("nothing raised")
-    chunks = index.tree_chunks()
-    next(chunks)
-    index.apply(good)
-    index.upsert(["/changed"], [number], [1.0], [1.0], [False])
-    try:
-        next(chunks)
-    except (RuntimeError, StopIteration):
-        pass
 flat(step, 600, 3 << 20)
+""",
+    "readings": """
+index = PathIndex()
+index.apply(body("message", [{"rows": rows("/top", 5000)}]))
+def step(number):
+    readings = [index.tree_chunks() for _ in range(3)]
+    for reading in readings:
+        next(reading)
+        index.apply(body("message", [{"rows": rows("/top", 3000, modified_time=float(number))}]))
+    index.delete(f"/top/d{number % 7}")
+    assert sum(map(len, readings[0])) > 100_000
+    next(readings[1])
+flat(step, 300, 3 << 20)
+""",
+    "saves": """
+index = PathIndex()
+index.apply(body("message", [{"rows": rows("/top", 5000)}]))
+def step(number):
+    index.save("saved")
+    PathIndex.load("saved")
+    with open("saved", "r+b") as file:
+        file.seek(5000)
+        file.write(b"damage")
+    try:
+        PathIndex.load("saved")
+    except ValueError:
+        pass
+    else:
+        raise AssertionError("a damaged file was loaded")
+flat(step, 60, 3 << 20)
 """,
 }
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ from bodies import AnyIndex, body
 from histories import any_name, arrivals, event_lists, patterns, some_paths, some_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from oracle import OracleIndex
 
 from fusion import PathIndex
@@ -63,6 +66,23 @@ def as_tuple(node: Any) -> tuple[Any, ...] | None:
     return (node.path, node.name, node.is_dir, node.size, *times)
 
 
+@dataclass
+class Reading:
+    """A tree that is read a node at a time while the index goes on."""
+
+    pieces: Iterator[memoryview]
+    expected: bytes
+    found: bytes = b""
+
+    def read(self, pieces: int | None = None) -> bool:
+        """Read on; whether the end was reached, where all has to be as it was at the beginning."""
+        got = [bytes(piece) for piece in islice(self.pieces, pieces)]
+        self.found += b"".join(got)
+        ended = pieces is None or len(got) < pieces
+        assert self.expected == self.found if ended else self.expected.startswith(self.found)
+        return ended
+
+
 class Machine(RuleBasedStateMachine):
     hash_mask = 2**64 - 1
 
@@ -70,6 +90,7 @@ class Machine(RuleBasedStateMachine):
     def start(self, seed: int) -> None:
         self.index = PathIndex(seed=seed, _hash_mask=self.hash_mask)
         self.oracle = OracleIndex()
+        self.readings: list[Reading] = []
 
     def both(self, change: Any) -> None:
         revision = self.index.revision
@@ -106,6 +127,32 @@ class Machine(RuleBasedStateMachine):
     @rule(path=some_paths())
     def delete(self, path: str) -> None:
         self.both(lambda index: index.delete(path))
+
+    @rule(data=st.data(), options=st.sampled_from(TREE_OPTIONS))
+    def begin_reading(self, data: st.DataObject, options: dict[str, Any]) -> None:
+        path = data.draw(st.sampled_from(self.oracle.directories()))
+        expected = self.index.tree_json(path, **options)
+        self.readings.append(Reading(self.index.tree_chunks(path, **options, _piece_bytes=1), expected))
+
+    @precondition(lambda self: self.readings)
+    @rule(data=st.data(), pieces=st.integers(1, 5))
+    def read_on(self, data: st.DataObject, pieces: int) -> None:
+        reading = data.draw(st.sampled_from(self.readings))
+        if reading.read(pieces):
+            self.readings.remove(reading)
+
+    @precondition(lambda self: self.readings)
+    @rule(data=st.data())
+    def give_up_reading(self, data: st.DataObject) -> None:
+        self.readings.remove(data.draw(st.sampled_from(self.readings)))
+
+    def teardown(self) -> None:
+        for reading in self.readings:
+            reading.read()
+        self.readings = []
+        if hasattr(self, "index"):
+            self.index._check()
+            assert self.index.memory()["views"] == 0
 
     @rule(doit=st.integers(0, 5))
     def clear(self, doit: int) -> None:

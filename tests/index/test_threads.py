@@ -86,10 +86,7 @@ def read_oldest(index: PathIndex) -> None:
 
 
 def read_chunks(index: PathIndex) -> None:
-    try:
-        text = b"".join(bytes(chunk) for chunk in index.tree_chunks("/d"))
-    except RuntimeError:
-        return  # the index changed meanwhile: said, not hidden
+    text = b"".join(bytes(chunk) for chunk in index.tree_chunks("/d", _piece_bytes=1000))
     one_generation(list(sizes(json.loads(text))))
 
 
@@ -246,27 +243,6 @@ def test_searching_while_names_are_moved() -> None:
 
     run_together([write], [read, read])
     index._check()
-
-
-def test_tree_chunks_notice_a_change() -> None:
-    index = PathIndex()
-    count = 20_000
-    paths = [f"/d{each % 10}/file-with-a-name-{each}" for each in range(count)]
-    index.upsert(paths, [1] * count, [1.5] * count, [1.5] * count, [False] * count)
-    whole = index.tree_json()
-    assert b"".join(bytes(chunk) for chunk in index.tree_chunks()) == whole
-    chunks = index.tree_chunks()
-    next(chunks)
-    index.upsert(["/new"], [1], [1.0], [1.0], [False])
-    with pytest.raises(RuntimeError):
-        for _ in chunks:
-            pass
-    chunks = index.tree_chunks()
-    next(chunks)
-    index.delete("/d1")
-    with pytest.raises(RuntimeError):
-        next(chunks)
-    assert json.loads(b"".join(bytes(chunk) for chunk in index.tree_chunks()))
 
 
 def test_batches_are_not_lost_between_threads() -> None:

@@ -26,6 +26,7 @@ TABLE: dict[type[FusionError], tuple[int, str]] = {
     errors.InvalidField: (422, "invalid_field"),
     errors.InternalError: (500, "internal_error"),
     errors.SettingsError: (500, "invalid_settings"),
+    errors.DamagedFile: (500, "damaged_file"),
     errors.NotReady: (503, "not_ready"),
     errors.Overloaded: (503, "overloaded"),
 }
@@ -48,7 +49,9 @@ def test_only_the_unforeseen_shares_its_code() -> None:
     assert len(codes) == len(set(codes))
 
 
-@pytest.mark.parametrize("error", [errors.MalformedBody, errors.InvalidField, errors.SettingsError])
+@pytest.mark.parametrize(
+    "error", [errors.MalformedBody, errors.InvalidField, errors.SettingsError, errors.DamagedFile]
+)
 def test_wrong_input_is_a_value_error(error: type[FusionError]) -> None:
     assert issubclass(error, ValueError)
 

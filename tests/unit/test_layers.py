@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "fusion"
 
 LEAVES = ["errors"]
 DECODING = [*LEAVES, "events", "patterns"]
+BELOW_INDEX = [*DECODING, "files"]
 ENGINE = [*DECODING, "_index"]
 STORE = ["settings", "clock", "sessions", "readiness", "ingest", "datastore"]
 
@@ -27,7 +28,8 @@ TABLE = {
     "errors": [],
     "events": LEAVES,
     "patterns": LEAVES,
-    "_index": DECODING,
+    "files": [],
+    "_index": BELOW_INDEX,
     "settings": LEAVES,
     "clock": LEAVES,
     "sessions": [*LEAVES, "clock", "settings"],

@@ -1,0 +1,37 @@
+"""Files replaced as a whole: whatever happens, the name stands for the old contents or for the new ones."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+@contextmanager
+def replaced_file(path: str, *, sync: bool) -> Iterator[int]:
+    """The descriptor of a new file beside `path`, which takes its place at the end, or goes at an exception.
+
+    sync: the contents are on the disk before the name is, and the name is before the end.
+    """
+    folder, name = os.path.split(path)
+    aside = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            yield descriptor
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(aside, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(aside)
+        raise
+    if sync:
+        descriptor = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
