@@ -43,12 +43,12 @@ def main(nodes: int, seconds: float) -> None:
     markers = paths[:: max(1, len(paths) // MARKERS)][:MARKERS]
     count = int(seconds * BODIES_PER_SECOND)
     bodies = list(_bodies(names, markers, count + 2))
-    resident = forget_peak()
     index.apply(bodies[0])
     length = len(index.tree_json())
     index.apply(bodies[1])
     reader = Reader(index, markers, done=2, body_bytes=len(index.tree_json()) - length)
     alone = [reader.read() for _ in range(ALONE_ROUNDS)]
+    resident = forget_peak()
     thread = threading.Thread(target=reader.run)
     thread.start()
     wall, late = _write(index, bodies[2:])

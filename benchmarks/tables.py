@@ -83,9 +83,7 @@ def growth(sizes: list[dict[str, Any]]) -> list[str]:
         return [what, *(cell(found) for found in sizes)]
 
     def speed(part: str) -> Callable[[dict[str, Any]], str]:
-        return lambda found: (
-            f"{found['file']['bytes'] / 1e9 / min(found['file'][part]):.2f} GB/s" if "file" in found else "–"
-        )
+        return lambda found: f"{found['file']['bytes'] / 1e9 / min(found['file'][part]):.2f} GB/s"
 
     return table(
         [
