@@ -134,4 +134,4 @@ def rows(nodes: int, seed: int = 1, root: str = "") -> Iterator[Row]:
     for body in bodies(nodes, seed, root):
         for event in orjson.loads(body)["events"]:
             for row in event["rows"]:
-                yield Row(**{"path" if key == "file_path" else key: value for key, value in row.items()})
+                yield Row(*row.values())
