@@ -1,6 +1,7 @@
-"""Set-up of the benchmarks: their size, the corpus in all its forms, the report.
+"""Set-up of the benchmarks: their size, the corpus in all its forms, the pages.
 
-FUSION_BENCH_NODES sets the size of corpus S (default 1,000,000 nodes).
+FUSION_BENCH_NODES sets the size of corpus S (default 1,000,000 nodes; ten times as many in the large runs),
+FUSION_BENCH_LARGE=1 adds the run with fifty times as many.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ import corpora
 import numpy as np
 import numpy.typing as npt
 import pytest
-from measure import Ledger, warm_host
-from report import markdown
+import submissions
+from measure import Ledger
+from memory import warm_host
+from pages import PAGES, write_page
 
-REPORT = Path(__file__).parent.parent / "docs" / "benchmarks" / "first-figures.md"
+from fusion import PathIndex
+
+PAGES_DIRECTORY = Path(__file__).parent.parent / "docs" / "benchmarks"
 NODES = int(os.environ.get("FUSION_BENCH_NODES", "1_000_000"))
+LARGE = os.environ.get("FUSION_BENCH_LARGE") == "1"
 # Bodies, columns, the tree as dicts, two renderings of it, and the index.
 WARM_BYTES_PER_NODE = 3_000
-LEDGER = pytest.StashKey[Ledger]()
+LEDGERS = pytest.StashKey[dict[str, Ledger]]()
 
 
 @dataclass(frozen=True)
@@ -51,34 +57,34 @@ class Corpus:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write-report", action="store_true", help=f"write the figures to {REPORT.name}, too")
+    parser.addoption("--write-pages", action="store_true", help="write docs/benchmarks, too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[LEDGER] = Ledger(load_before=os.getloadavg())
+    config.stash[LEDGERS] = {page: Ledger(load_before=os.getloadavg()) for page in PAGES}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    ledger = config.stash[LEDGER]
-    if not ledger.contests and not ledger.facts:
-        return
-    report = markdown(ledger)
-    terminalreporter.section("figures")
-    terminalreporter.write(report)
-    if config.getoption("--write-report"):
-        REPORT.parent.mkdir(parents=True, exist_ok=True)
-        REPORT.write_text(report)
+    for page, ledger in config.stash[LEDGERS].items():
+        if ledger.contests or ledger.facts:
+            directory = PAGES_DIRECTORY if config.getoption("--write-pages") else None
+            terminalreporter.section(page)
+            terminalreporter.write(write_page(page, ledger, directory))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ledger(request: pytest.FixtureRequest) -> Ledger:
-    return request.config.stash[LEDGER]
+    """The ledger of the page that the module's figures go to."""
+    page = "service" if request.module.__name__ == "test_service" else "engine"
+    return request.config.stash[LEDGERS][page]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def quiet(ledger: Ledger) -> Iterator[None]:
+def quiet(request: pytest.FixtureRequest) -> Iterator[None]:
     """No garbage collection while anything is measured, on memory that the host has backed."""
-    ledger.warmed_bytes = warm_host(NODES * WARM_BYTES_PER_NODE)
+    warmed_bytes = warm_host(NODES * WARM_BYTES_PER_NODE)
+    for ledger in request.config.stash[LEDGERS].values():
+        ledger.warmed_bytes = warmed_bytes
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -89,16 +95,25 @@ def quiet(ledger: Ledger) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def corpus() -> Corpus:
-    rows = list(corpora.submissions(NODES))
+    rows = list(submissions.rows(NODES))
     return Corpus(
         rows=rows,
-        bodies=list(corpora.bodies(rows)),
+        bodies=list(submissions.bodies(NODES)),
         paths=[row.path for row in rows],
         sizes=np.array([row.size for row in rows], dtype=np.int64),
         modified_times=np.array([row.modified_time for row in rows]),
         created_times=np.array([row.created_time for row in rows]),
         is_dir=np.array([row.is_dir for row in rows]),
     )
+
+
+@pytest.fixture(scope="session")
+def index(corpus: Corpus) -> PathIndex:
+    """Corpus S, applied; benchmarks that share it only read or repeat its rows."""
+    index = PathIndex()
+    for body in corpus.bodies:
+        index.apply(body)
+    return index
 
 
 @pytest.fixture(autouse=True)

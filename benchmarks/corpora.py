@@ -1,28 +1,24 @@
 """Trees to measure with: rows in the order an agent sends them, push bodies, and what must come out.
 
-Corpus S is a store of submissions: `/data/upload/submit/{c}/{c}/{uuid}/sub_{0..3}/data_{0000..0249}.dat`,
-children before parents, 80-byte file paths, times in microseconds. The same size and seed give the same rows.
+Corpus S is in submissions.py. R is what a disk really holds: the paths below /usr, under several prefixes.
+W is one directory with all the files, D one chain of directories a thousand deep with files at every level.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Iterator
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 
-TOP = "/data/upload/submit"
-FILES_PER_SUB = 250
-SUBS = 4
-SUBMISSION_NODES = 1 + SUBS * (1 + FILES_PER_SUB)
 ROWS_PER_BODY = 1000
+DEPTH = 1000
 # Where a body names its session, so that bodies can be made before the session is there.
 NO_SESSION = str(UUID(int=0))
-_EPOCH_SECONDS = 1_705_832_400
-_YEAR_SECONDS = 31_536_000
 
 
 class Row(NamedTuple):
@@ -32,62 +28,125 @@ class Row(NamedTuple):
     created_time: float
     is_dir: bool
 
-
-def submissions(nodes: int, seed: int = 1) -> Iterator[Row]:
-    """Corpus S with about `nodes` rows (whole submissions, at least one)."""
-    rng = random.Random(seed)
-
-    def row(path: str, is_dir: bool) -> Row:
-        modified = round(_EPOCH_SECONDS + rng.random() * _YEAR_SECONDS, 6)
-        created = round(modified - rng.random() * 60, 6)
-        return Row(path, 4096 if is_dir else int(rng.random() * (1 << 20)), modified, created, is_dir)
-
-    names = sorted(str(UUID(int=rng.getrandbits(128))) for _ in range(max(1, nodes // SUBMISSION_NODES)))
-    for name, following in zip(names, [*names[1:], "  "], strict=True):
-        base = f"{TOP}/{name[0]}/{name[1]}/{name}"
-        for sub in range(SUBS):
-            for number in range(FILES_PER_SUB):
-                yield row(f"{base}/sub_{sub}/data_{number:04d}.dat", False)
-            yield row(f"{base}/sub_{sub}", True)
-        yield row(base, True)
-        if following[:2] != name[:2]:
-            yield row(f"{TOP}/{name[0]}/{name[1]}", True)
-        if following[0] != name[0]:
-            yield row(f"{TOP}/{name[0]}", True)
-    yield row(TOP, True)
-    yield row("/data/upload", True)
-    yield row("/data", True)
+    def as_message(self) -> dict[str, Any]:
+        """The row as an event has it."""
+        return {
+            "file_path": self.path,
+            "size": self.size,
+            "modified_time": self.modified_time,
+            "created_time": self.created_time,
+            "is_dir": self.is_dir,
+        }
 
 
-def bodies(rows: Iterable[Row], source_type: str = "message") -> Iterator[bytes]:
-    """The rows as push bodies of 1000, the JSON without spaces; their session is NO_SESSION."""
+# Rows
+
+
+def usr(prefixes: int) -> Iterator[Row]:
+    """Corpus R: /usr, walked once, below /p00, /p01 and so on; children before parents, times of 1e-9 s."""
+    walked = list(_walk("/usr"))
+    for number in range(prefixes):
+        prefix = f"/p{number:02d}"
+        for row in walked:
+            yield row._replace(path=prefix + row.path)
+        yield Row(prefix, 4096, 1705832400.0, 1705832400.0, True)
+
+
+def _walk(top: str) -> Iterator[Row]:
+    for directory, _, files in os.walk(top, topdown=False):
+        for name in files:
+            yield _stat(f"{directory}/{name}", False)
+        yield _stat(directory, True)
+
+
+def _stat(path: str, is_dir: bool) -> Row:
+    found = os.lstat(path)
+    name = path.encode(errors="surrogateescape").decode(errors="replace")
+    return Row(name, found.st_size, found.st_mtime, found.st_ctime, is_dir)
+
+
+def wide(nodes: int) -> Iterator[Row]:
+    """Corpus W: one directory with so many files."""
+    for number in range(nodes):
+        yield Row(
+            f"/wide/file_{number:07d}.dat", number % 999_983, 1705832400.25 + number, 1705832400.5, False
+        )
+    yield Row("/wide", 4096, 1705832400.0, 1705832400.0, True)
+
+
+def deep(nodes: int) -> Iterator[Row]:
+    """Corpus D: a chain of DEPTH directories with one-letter names, the files spread over all of them."""
+    for level in range(DEPTH, 0, -1):
+        directory = "/d" * level
+        for number in range(nodes // DEPTH - 1):
+            yield Row(f"{directory}/f{number:03d}", number, 1705832400.25 + number, 1705832400.5, False)
+        yield Row(directory, 4096, 1705832400.0, 1705832400.0, True)
+
+
+# Bodies
+
+
+def envelope(rows: bytes, source_type: str = "message", event_type: str = "update") -> bytes:
+    """A push body of session NO_SESSION with one event of these rows: JSON objects with commas between."""
+    return b"".join(
+        (
+            _before_events(source_type),
+            b'{"event_type":"%b","event_schema":"/data","table":"files","index":1705832400000,'
+            b'"fields":["file_path","size","modified_time","created_time","is_dir"],"rows":[%b]}]}'
+            % (event_type.encode(), rows),
+        )
+    )
+
+
+def _before_events(source_type: str) -> bytes:
+    return b'{"session_id":"%b","source_type":"%b","is_snapshot_end":false,"events":[' % (
+        NO_SESSION.encode(),
+        source_type.encode(),
+    )
+
+
+def bodies(
+    rows: Iterable[Row],
+    source_type: str = "message",
+    dumps: Callable[[list[dict[str, Any]]], bytes] = orjson.dumps,
+) -> Iterator[bytes]:
+    """The rows as push bodies of 1000, the JSON without spaces."""
     rows = iter(rows)
     while part := list(islice(rows, ROWS_PER_BODY)):
-        event = {
-            "event_type": "update",
-            "event_schema": TOP,
-            "table": "files",
-            "index": int(part[-1].modified_time * 1000),
-            "fields": ["file_path", "size", "modified_time", "created_time", "is_dir"],
-            "rows": [
-                {
-                    "file_path": row.path,
-                    "size": row.size,
-                    "modified_time": row.modified_time,
-                    "created_time": row.created_time,
-                    "is_dir": row.is_dir,
-                }
-                for row in part
-            ],
-        }
-        yield orjson.dumps(
-            {
-                "session_id": NO_SESSION,
-                "source_type": source_type,
-                "is_snapshot_end": False,
-                "events": [event],
-            }
-        )
+        yield envelope(dumps([row.as_message() for row in part])[1:-1], source_type)
+
+
+def escaped(rows: list[dict[str, Any]]) -> bytes:
+    """JSON as the standard library writes it: everything beyond ASCII is escaped."""
+    return json.dumps(rows, separators=(",", ":")).encode()
+
+
+def with_escapes(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows with names that JSON has to escape: every file's has a quote and a letter beyond ASCII."""
+    for row in rows:
+        yield row if row.is_dir else row._replace(path=row.path.replace("/data_", '/"dätä"_'))
+
+
+def one_row_events(bodies: Iterable[bytes]) -> Iterator[bytes]:
+    """Each body with an event for each of its rows."""
+    for body in bodies:
+        document = orjson.loads(body)
+        document["events"] = [
+            {**event, "rows": [row]} for event in document["events"] for row in event["rows"]
+        ]
+        yield orjson.dumps(document)
+
+
+def one_event_bodies(bodies: Iterable[bytes]) -> Iterator[bytes]:
+    """A body for every single row."""
+    for body in bodies:
+        document = orjson.loads(body)
+        for event in document["events"]:
+            for row in event["rows"]:
+                yield orjson.dumps({**document, "events": [{**event, "rows": [row]}]})
+
+
+# What must come out
 
 
 class Entry:

@@ -1,6 +1,7 @@
-"""How much more a fresh process holds with corpus S: `footprint.py index|objects NODES` prints a JSON object.
+"""How much more a fresh process holds with a tree: `footprint.py index|objects R|S SIZE`.
 
-The rows come from a generator, so that nothing but the tree is kept.
+Prints a JSON object. SIZE is nodes for S and prefixes for R. The rows come from a generator, so that nothing
+but the tree is kept.
 """
 
 from __future__ import annotations
@@ -8,32 +9,36 @@ from __future__ import annotations
 import gc
 import json
 import sys
+from collections.abc import Iterable, Iterator
 
 import corpora
-from measure import memory_bytes, resident_bytes
+import submissions
+from memory import memory_bytes, resident_bytes
 
 from fusion import PathIndex
 
 
-def main(kind: str, nodes: int) -> None:
+def main(kind: str, corpus: str, size: int) -> None:
     gc.disable()
-    small = corpora.ROWS_PER_BODY * 2
-    _build(kind, small)  # everything imported and every cache filled once
+    build = {"index": _index, "objects": _objects}[kind]
+    build(submissions.rows(1))  # everything imported and every cache filled once
     before = resident_bytes()
-    kept, count = _build(kind, nodes)
+    kept, nodes = build(corpora.usr(size) if corpus == "R" else submissions.rows(size))
     held = resident_bytes() - before
     parts = kept.memory() if isinstance(kept, PathIndex) else {}
-    print(json.dumps({"nodes": count, "held": held, "peak": memory_bytes("VmHWM") - before, "parts": parts}))
+    print(json.dumps({"nodes": nodes, "held": held, "peak": memory_bytes("VmHWM") - before, "parts": parts}))
 
 
-def _build(kind: str, nodes: int) -> tuple[object, int]:
-    if kind == "objects":
-        root = corpora.tree_of(corpora.submissions(nodes))
-        return root, _count(root)
+def _index(rows: Iterable[corpora.Row]) -> tuple[object, int]:
     index = PathIndex()
-    for body in corpora.bodies(corpora.submissions(nodes)):
+    for body in corpora.bodies(rows):
         index.apply(body)
     return index, len(index)
+
+
+def _objects(rows: Iterator[corpora.Row]) -> tuple[object, int]:
+    root = corpora.tree_of(rows)
+    return root, _count(root)
 
 
 def _count(entry: corpora.Entry) -> int:
@@ -41,4 +46,4 @@ def _count(entry: corpora.Entry) -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

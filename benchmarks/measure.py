@@ -10,52 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from memory import forget_peak, memory_bytes
 from pytest_benchmark.fixture import BenchmarkFixture
-
-MIB = 1 << 20
-
-
-# Memory
-
-
-def memory_bytes(field_name: str, pid: int | str = "self") -> int:
-    """VmRSS (resident now) or VmHWM (resident at most) of a process."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(f"{field_name}:"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(field_name)
-
-
-def resident_bytes(pid: int | str = "self") -> int:
-    """Resident memory, exact to the page."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Rss:"):
-            return int(line.split()[1]) * 1024
-    raise KeyError("Rss")
-
-
-def forget_peak(pid: int | str = "self") -> int:
-    """VmHWM begins anew at what is resident now, which is returned."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
-    return memory_bytes("VmHWM", pid)
-
-
-def available_bytes() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise KeyError("MemAvailable")
-
-
-def warm_host(wanted_bytes: int) -> int:
-    """Touch memory and give it back, so that a virtual machine's host has it backed; returns the bytes.
-
-    Without it the first use of each page may wait for the host, and times are up to three times longer.
-    """
-    touched = min(wanted_bytes, available_bytes() // 2)
-    np.ones(touched, dtype=np.uint8)
-    return touched
 
 
 def cpu_seconds(pid: int) -> float:
@@ -64,14 +20,11 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-# Contests
-
-
 @dataclass
 class Contender:
     """One way to do a thing: `run` is timed with what `prepare` made, `check` raises when it went wrong.
 
-    `pid` says whose memory counts, given what `prepare` made.
+    `pid` says whose memory counts, given what `prepare` made; `own` that it is Fusion's, too, not a rival's.
     """
 
     name: str
@@ -79,6 +32,7 @@ class Contender:
     run: Callable[[Any], Any]
     check: Callable[[Any], None]
     pid: Callable[[Any], int | str] = lambda _: "self"
+    own: bool = False
 
 
 @dataclass
@@ -86,6 +40,7 @@ class Figures:
     """Times of one contender; `peak_bytes` is what a round held at most beyond its start."""
 
     name: str
+    own: bool = False
     seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
 
@@ -110,23 +65,53 @@ class Contest:
     unit: str
     figures: list[Figures]
 
+    def ratios(self, rival: Figures) -> list[float]:
+        """The rival's time over Fusion's, round by round: load from elsewhere hits both of a round."""
+        return [theirs / ours for ours, theirs in zip(self.figures[0].seconds, rival.seconds, strict=True)]
+
+
+@dataclass
+class Reached:
+    """The figure for a bar: of the best rounds and, where there were some, of the median one."""
+
+    best: float
+    median: float | None = None
+
 
 @dataclass
 class Ledger:
-    """Everything that was measured in this run."""
+    """Everything that was measured for one page."""
 
     warmed_bytes: int = 0
     load_before: tuple[float, float, float] = (0.0, 0.0, 0.0)
     contests: list[Contest] = field(default_factory=list)
     facts: list[tuple[str, str]] = field(default_factory=list)
+    reached: dict[str, Reached] = field(default_factory=dict)
+    # What the plots and the tables of more than one row need: by name, in the test's own shape.
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def reach(self, bar: str, best: float, median: float | None = None) -> None:
+        self.reached[bar] = Reached(best, median)
+
+    def reach_share(self, bar: str, contest: Contest, rival: str) -> None:
+        """Fusion's time as a multiple of the rival's."""
+        theirs = next(figures for figures in contest.figures if figures.name == rival)
+        middle = statistics.median(contest.ratios(theirs))
+        self.reach(bar, contest.figures[0].best / theirs.best, 1 / middle)
+
+    def reach_lead(self, bar: str, contest: Contest, rival: str) -> None:
+        """The rival's time as a multiple of Fusion's."""
+        theirs = next(figures for figures in contest.figures if figures.name == rival)
+        middle = statistics.median(contest.ratios(theirs))
+        self.reach(bar, theirs.best / contest.figures[0].best, middle)
 
 
 def race(
     benchmark: BenchmarkFixture, ledger: Ledger, title: str, count: int, unit: str,
     subject: Contender, *peers: Contender, rounds: int = 7,
-) -> None:  # fmt: skip
+) -> Contest:  # fmt: skip
     """Benchmark `subject`; before each of its rounds every peer has one, so that all see the same machine."""
-    figures = {contender.name: Figures(contender.name) for contender in (subject, *peers)}
+    figures = {contender.name: Figures(contender.name, contender.own) for contender in (subject, *peers)}
     state: Any = None
     result: Any = None
     resident = 0
@@ -150,7 +135,9 @@ def race(
 
     benchmark.pedantic(target, setup=setup, teardown=teardown, rounds=rounds)
     figures[subject.name].seconds = list(benchmark.stats.stats.data)
-    ledger.contests.append(Contest(title, count, unit, list(figures.values())))
+    contest = Contest(title, count, unit, list(figures.values()))
+    ledger.contests.append(contest)
+    return contest
 
 
 def _one_round(contender: Contender, figures: Figures) -> None:

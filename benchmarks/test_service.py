@@ -12,9 +12,11 @@ from typing import Any
 import corpora
 import orjson
 import pytest
+import submissions
 from conftest import Corpus
 from load import Connection, Getters, Pushes
-from measure import MIB, Contender, Ledger, cpu_seconds, memory_bytes, race, resident_bytes
+from measure import Contender, Ledger, cpu_seconds, race
+from memory import MIB, memory_bytes, resident_bytes
 from processes import Process, bare_server, fusion_server
 from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -185,7 +187,7 @@ def test_requests(
     requests: int,
 ) -> None:
     """Requests per second for one submission's tree; the peer answers the same bytes from memory."""
-    top = corpus.paths[corpora.SUBMISSION_NODES - 1]
+    top = corpus.paths[submissions.SUBMISSION_NODES - 1]
     deep = what == "large"
     target = f"{TREE}?path={top}" if deep else f"{TREE}?path={top}&max_depth=1"
     reference = submission(corpus, top, deep=deep)
@@ -211,7 +213,7 @@ def test_requests(
 
             return Contender(name, lambda: cpu_seconds(pid), run, check, lambda _: pid)
 
-        nodes = corpora.SUBMISSION_NODES if deep else 1 + corpora.SUBS
+        nodes = submissions.SUBMISSION_NODES if deep else 1 + submissions.SUBS
         subject = measured("fusion serve", fusion, filled.pid)
         race(
             benchmark,

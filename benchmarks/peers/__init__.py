@@ -1,0 +1,1 @@
+"""Contenders that run in processes, and some in environments, of their own."""
