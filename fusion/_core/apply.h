@@ -8,7 +8,8 @@
 #include "index.h"
 #include "rows.h"
 
-#define LOOK_AHEAD 16 /* rows whose slot is fetched before it is needed */
+#define LOOK_AHEAD 16 /* rows whose slots are fetched before they are needed */
+#define NODE_AHEAD 8  /* rows whose nodes are */
 
 typedef struct {
     uint64_t upserts; /* upsert rows applied */
@@ -403,6 +404,23 @@ static inline uint64_t index_end_snapshot(fusion_index *ix)
     return removed;
 }
 
+/* Fetches the row's slots and, when that is done, the nodes they lead to. Rows of one directory that follow one another need no
+ * more than their slots: their nodes lie side by side. */
+static inline __attribute__((always_inline)) void row_fetch_slots(const fusion_index *ix, const fusion_row *row)
+{
+    slots_prefetch(&ix->slots, row->hash);
+    if (!row->same_dir)
+        slots_prefetch(&ix->slots, row->dir_hash);
+}
+
+static inline __attribute__((always_inline)) void row_fetch_nodes(const fusion_index *ix, const fusion_row *row)
+{
+    if (row->same_dir)
+        return;
+    __builtin_prefetch(&ix->nodes[slots_likely(&ix->slots, row->hash)]);
+    __builtin_prefetch(&ix->nodes[slots_likely(&ix->slots, row->dir_hash)]);
+}
+
 /* Applies a prepared batch in its order. `now` is the time of deletes whose event has no index, seconds. */
 static inline apply_status index_apply(fusion_index *ix, const fusion_batch *b, double now, apply_result *r)
 {
@@ -417,11 +435,13 @@ static inline apply_status index_apply(fusion_index *ix, const fusion_batch *b, 
     if (snapshot && !ix->window)
         index_begin_snapshot(ix);
     for (size_t i = 0; i < b->n_rows && i < LOOK_AHEAD; i++)
-        slots_prefetch(&ix->slots, b->rows[i].hash);
+        row_fetch_slots(ix, &b->rows[i]);
     for (size_t i = 0; i < b->n_rows && status == APPLY_OK; i++) {
         const fusion_row *row = &b->rows[i];
         if (i + LOOK_AHEAD < b->n_rows)
-            slots_prefetch(&ix->slots, b->rows[i + LOOK_AHEAD].hash);
+            row_fetch_slots(ix, &b->rows[i + LOOK_AHEAD]);
+        if (i + NODE_AHEAD < b->n_rows)
+            row_fetch_nodes(ix, &b->rows[i + NODE_AHEAD]);
         if (!row->same_dir)
             run = NIL;
         if (row->is_delete) {

@@ -108,11 +108,24 @@ static inline uint32_t slot_home(uint32_t tag, uint32_t cap)
     return (uint32_t)((uint64_t)tag * cap >> 32);
 }
 
-static inline void slots_prefetch(const slot_table *t, uint64_t hash)
+static inline __attribute__((always_inline)) void slots_prefetch(const slot_table *t, uint64_t hash)
 {
     const slot_partition *p = slots_partition(t, hash);
     if (p->cap)
         __builtin_prefetch(&p->slots[slot_home((uint32_t)hash, p->cap)]);
+}
+
+/* The first id with the hash's tag close to its home, 0 when there is none: likely the one that a lookup will find. */
+static inline uint32_t slots_likely(const slot_table *t, uint64_t hash)
+{
+    const slot_partition *p = slots_partition(t, hash);
+    if (!p->cap)
+        return 0;
+    const uint64_t *slot = &p->slots[slot_home((uint32_t)hash, p->cap)], *end = p->slots + p->cap;
+    for (unsigned n = 0; n < 4 && slot < end && *slot; n++, slot++)
+        if ((uint32_t)(*slot >> 32) == (uint32_t)hash)
+            return (uint32_t)*slot;
+    return 0;
 }
 
 static inline void slot_place(uint64_t *slots, uint32_t cap, uint64_t slot)
