@@ -29,7 +29,6 @@ typedef struct {
     region area;    /* the arrays of all partitions at this capacity; a part of the table's space */
     uint32_t cap;
     uint32_t left;  /* partitions [0, left) have outgrown it */
-    uint32_t end;   /* partitions [end, ..) have not reached it */
     size_t given;   /* bytes from the front that were given back */
 } slot_class;
 
@@ -89,9 +88,8 @@ static inline bool slots_init(slot_table *t, size_t ids)
 static inline void slots_clear(slot_table *t)
 {
     for (unsigned i = 0; i < t->n_classes; i++) {
-        if (t->classes[i].end)
-            region_trim(&t->classes[i].area, 0);
-        t->classes[i].left = t->classes[i].end = 0;
+        region_trim(&t->classes[i].area, 0);
+        t->classes[i].left = 0;
         t->classes[i].given = 0;
     }
     memset(t->partitions, 0, SLOT_PARTITIONS * sizeof *t->partitions);
@@ -137,9 +135,12 @@ static inline void slot_place(uint64_t *slots, uint32_t cap, uint64_t slot)
 }
 
 /* Partitions would all be full at about the same fill; each takes its own threshold, from 0.72 for the first to 0.80 for the last. */
+#define SLOT_LEAST 738u /* in 1024ths */
+#define SLOT_SPREAD 81u
+
 static inline uint32_t slot_limit(uint32_t nth, uint32_t cap)
 {
-    return (uint32_t)((uint64_t)cap * (738 + nth * 81 / SLOT_PARTITIONS) >> 10);
+    return (uint32_t)((uint64_t)cap * (SLOT_LEAST + nth * SLOT_SPREAD / SLOT_PARTITIONS) >> 10);
 }
 
 /* The class of the partitions' present capacity or the next one; the number of classes when there is none. */
@@ -157,8 +158,6 @@ static inline bool slot_class_take(slot_table *t, slot_class *c, uint32_t nth)
     size_t array = (size_t)c->cap * sizeof(uint64_t);
     if (!region_use(&c->area, (nth + 1) * array))
         return false;
-    if (nth >= c->end)
-        c->end = nth + 1;
     t->partitions[nth].slots = (uint64_t *)(c->area.base + nth * array);
     t->partitions[nth].cap = c->cap;
     t->bytes += array;
@@ -237,19 +236,25 @@ static inline void slots_erase(slot_table *t, uint64_t hash, uint32_t id)
     t->used--;
 }
 
-/* The stretch of the class that partitions grow into now that should be backed ahead of them. Growth begins when the table is
- * about 0.7 full, and then goes on from partition to partition. */
+/* The stretch of the class that partitions grow into now that should be backed ahead of them. With fills that scatter about their
+ * mean m by its root, partitions whose threshold is not above the mean fill and three deviations are about to grow: a huge page is
+ * touched by the first of many. */
 static inline region_ahead slots_plan(slot_table *t)
 {
+    const region_ahead none = {NULL, 0};
     unsigned next = slot_class_after(t, t->partitions[SLOT_PARTITIONS - 1].cap);
-    if (next == t->n_classes || !next || (double)t->used < 0.7 * SLOT_PARTITIONS * t->classes[next - 1].cap)
-        return (region_ahead){NULL, 0};
+    if (!next || next == t->n_classes || slot_class_bytes(t->classes[next].cap) < REGION_HUGE_STEP)
+        return none;
     slot_class *c = &t->classes[next];
-    size_t used = (size_t)c->end * c->cap * sizeof(uint64_t);
-    if (slot_class_bytes(c->cap) < REGION_HUGE_STEP || used + REGION_HUGE_PAGE / 2 <= c->area.backed ||
-        c->area.backed == c->area.reserved)
-        return (region_ahead){NULL, 0};
+    uint64_t mean = t->used / SLOT_PARTITIONS, cap = t->classes[next - 1].cap;
+    uint64_t root = (uint64_t)1 << (64 - __builtin_clzll(mean | 1)) / 2;
+    root = (root + mean / root) / 2; /* one step of Newton's */
+    uint64_t fill = (mean + 3 * root) * 1024 / cap;
+    uint64_t above = fill > SLOT_LEAST ? fill - SLOT_LEAST : 0;
+    size_t grown = (above < SLOT_SPREAD ? above : SLOT_SPREAD) * SLOT_PARTITIONS / SLOT_SPREAD;
     size_t from = c->area.backed, to = from + REGION_HUGE_PAGE;
+    if (from >= grown * c->cap * sizeof(uint64_t))
+        return none;
     if (to > c->area.reserved)
         to = c->area.reserved;
     region_use(&c->area, to);
