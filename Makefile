@@ -14,7 +14,7 @@ CLANG ?= clang
 PORTABLE_TESTS := $(addprefix tests/index/test_,machine.py collisions.py hostile.py library.py oracle_semantics.py)
 THREAD_TESTS := tests/index/test_threads.py tests/index/test_instants.py tests/index/test_saved.py tests/index/test_hostile.py tests/unit/test_ingest.py tests/unit/test_datastore.py
 
-NATIVE := leaves stress
+NATIVE := leaves instants stress
 NATIVE_FLAGS = -std=gnu11 -D_GNU_SOURCE -pthread -Ifusion -Wall -Wextra -Wno-unused-parameter -Wno-unused-function \
   $(if $(filter-out 0,$(FUSION_WERROR)),-Werror)
 NO_RANDOM = $(shell setarch -R true 2>/dev/null && echo setarch -R)
@@ -36,12 +36,10 @@ test: lint test-native $(VENV)/test.stamp ## everything a change has to pass: li
 	FUSION_SIMD=portable $(BIN)/pytest -k "not OracleIndex" $(PORTABLE_TESTS)
 
 test-native: $(addprefix build/native/plain/,$(NATIVE)) ## the engine's headers without Python: properties of the leaves, readers beside a writer
-	build/native/plain/leaves
-	build/native/plain/stress
+	for program in $(NATIVE); do build/native/plain/$$program || exit 1; done
 
 test-sanitize: $(VENV)/test.stamp $(addprefix build/native/address/,$(NATIVE)) ## native and index tests with bounds checks and the address and undefined-behaviour sanitizers
-	build/native/address/leaves
-	build/native/address/stress
+	for program in $(NATIVE); do build/native/address/$$program || exit 1; done
 	FUSION_SANITIZE=1 $(BIN)/python setup.py -q build --build-base $(SANITIZED) --build-lib $(SANITIZED)/lib
 	FUSION_SANITIZE=1 PYTHONPATH=$(SANITIZED)/lib PYTHONMALLOC=malloc \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
@@ -58,8 +56,7 @@ test-thread-sanitize: $(VENV)/test.stamp build/native/thread/stress ## native an
 	  $(NO_RANDOM) $(BIN)/pytest --capture=sys $(THREAD_TESTS)
 
 check-aarch64: $(VENV)/run.stamp $(addprefix build/native/aarch64/,$(NATIVE)) ## compile the engine for aarch64 and run the native tests there, by gcc-aarch64-linux-gnu and qemu-user
-	qemu-aarch64 build/native/aarch64/leaves
-	qemu-aarch64 build/native/aarch64/stress
+	for program in $(NATIVE); do qemu-aarch64 build/native/aarch64/$$program || exit 1; done
 	@mkdir -p build/aarch64/include
 	@ln -sfn $(HEADERS_OF_MACHINE) build/aarch64/include/aarch64-linux-gnu
 	aarch64-linux-gnu-gcc $(NATIVE_FLAGS) -O3 -fPIC -Ibuild/aarch64/include -I$(PYTHON_HEADERS) -c -o build/aarch64/_index.o build/cython/fusion/_index.c

@@ -159,6 +159,14 @@ static inline bool saved_begin(saved_writer *w, fusion_index *ix)
     return instant_open(&w->at, true);
 }
 
+static inline void saved_end(saved_writer *w)
+{
+    instant_close(&w->at);
+    free(w->caps);
+    free(w->marks);
+    free(w->slice);
+}
+
 /* Copies bytes [from, from + n) of a section as they were; the lock is held. The slots are read on from partition *nth. */
 static inline void saved_copy(saved_writer *w, saved_section section, uint64_t from, size_t n, uint32_t *nth, uint64_t *start, char *out)
 {
@@ -213,6 +221,23 @@ static inline saved_status saved_write_section(saved_writer *w, saved_section se
     return SAVED_OK;
 }
 
+/* Writes the instant that was begun, and frees what that took. SAVED_FAILED: errno says why. */
+static inline saved_status saved_finish(saved_writer *w, uint64_t *bytes)
+{
+    saved_status status = SAVED_OK;
+    for (int section = 0; status == SAVED_OK && section < SAVED_SECTIONS; section++)
+        status = saved_write_section(w, (saved_section)section);
+    if (status == SAVED_OK) {
+        w->header.sum = saved_header_sum(&w->header);
+        *bytes = w->offsets[SAVED_SECTIONS];
+        status = saved_put(w->fd, (const char *)&w->header, sizeof w->header, 0) ? SAVED_OK : SAVED_FAILED;
+    }
+    int why = errno;
+    saved_end(w);
+    errno = why;
+    return status;
+}
+
 /* Writes the index as it is at this instant to an empty file. SAVED_FAILED: errno says why. */
 static inline saved_status index_save(fusion_index *ix, int fd, uint64_t *bytes)
 {
@@ -220,24 +245,10 @@ static inline saved_status index_save(fusion_index *ix, int fd, uint64_t *bytes)
     pthread_rwlock_rdlock(&ix->lock);
     bool begun = saved_begin(&w, ix);
     pthread_rwlock_unlock(&ix->lock);
-    saved_status status = begun ? SAVED_OK : SAVED_NO_MEMORY;
-    for (int section = 0; status == SAVED_OK && section < SAVED_SECTIONS; section++)
-        status = saved_write_section(&w, (saved_section)section);
-    int why = errno;
-    instant_close(&w.at);
-    if (status == SAVED_OK) {
-        w.header.sum = saved_header_sum(&w.header);
-        *bytes = w.offsets[SAVED_SECTIONS];
-        if (!saved_put(fd, (const char *)&w.header, sizeof w.header, 0)) {
-            why = errno;
-            status = SAVED_FAILED;
-        }
-    }
-    free(w.caps);
-    free(w.marks);
-    free(w.slice);
-    errno = why;
-    return status;
+    if (begun)
+        return saved_finish(&w, bytes);
+    saved_end(&w);
+    return SAVED_NO_MEMORY;
 }
 
 /* ---- loading ---- */
