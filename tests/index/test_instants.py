@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from itertools import islice
@@ -11,6 +14,7 @@ from typing import Any
 import orjson
 import pytest
 from bodies import body, deletes, directory, file, upserts
+from conftest import BUILD
 
 from fusion import PathIndex
 
@@ -146,3 +150,49 @@ def test_threads_read_one_instant_each() -> None:
     assert not failures, failures
     assert index.memory()["views"] == 0
     index._check()
+
+
+OUT_OF_MEMORY = """
+import resource
+from fusion import PathIndex
+
+index = PathIndex()
+count = 100_000
+paths = [f"/d{each % 10}/file-with-a-name-{each:06}" for each in range(count)]
+index.upsert(paths, [1] * count, [1.5] * count, [1.5] * count, [False] * count)
+some = paths[::20]
+times, kinds = [1.5] * len(some), [False] * len(some)
+index.upsert(some, [2] * len(some), times, times, kinds)
+given_up, kept = index.tree_chunks(), index.tree_chunks("/d1")
+first = next(given_up).nbytes
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+limit = int(status["VmSize"].split()[0]) * 1024 + (3 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+index.upsert(some, [3] * len(some), times, times, kinds)  # no room for images: the writer goes on
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+for reading in (given_up, kept):
+    try:
+        while True:
+            next(reading)
+    except MemoryError as error:
+        assert "instant" in str(error)
+    else:
+        raise AssertionError("a torn tree was shown")
+del given_up, kept, reading
+assert index.stats().bytes == count + 2 * len(some)
+assert index.memory()["views"] == 0
+assert b'"size":3' in b"".join(map(bytes, index.tree_chunks()))
+index._check()
+"""
+
+
+@pytest.mark.no_sanitizer
+def test_without_memory_a_reading_ends_and_the_writer_goes_on() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY],
+        env=os.environ | {"PYTHONPATH": str(BUILD.parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
