@@ -1197,6 +1197,7 @@ cdef class _ChunkBuffer:
 
 
 @cython.final
+@cython.no_gc_clear  # its end needs the index, which the collector could take away before
 cdef class _TreeChunks:
     """Iterator of tree_chunks()."""
 

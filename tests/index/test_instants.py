@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import subprocess
@@ -150,6 +151,20 @@ def test_threads_read_one_instant_each() -> None:
     assert not failures, failures
     assert index.memory()["views"] == 0
     index._check()
+
+
+def test_readings_and_their_index_may_be_garbage_together() -> None:
+    """The collector takes a cycle apart in an order of its own; what a reading needs outlives it."""
+    gc.collect()
+    for number in range(60):
+        index = PathIndex()
+        index.upsert([f"/d{each}/f" for each in range(50)], [1] * 50, [1.0] * 50, [1.0] * 50, [False] * 50)
+        readings = [index.tree_chunks(_piece_bytes=1) for _ in range(3)]
+        index.delete("/d7")
+        cycle = [index, *readings] if number % 2 else [*readings, index]
+        cycle.append(cycle)
+        del index, readings, cycle
+    gc.collect()
 
 
 OUT_OF_MEMORY = """
