@@ -11,7 +11,7 @@ import os
 from collections import namedtuple
 
 from fusion import events as wire
-from fusion.errors import DamagedFile
+from fusion.errors import DamagedBatch, DamagedFile
 from fusion.files import replaced_file
 from fusion.patterns import compile_pattern
 
@@ -76,6 +76,19 @@ cdef extern from "_core/scanner.h" nogil:
         SCAN_OK
         SCAN_NO_MEMORY
     int scan_body(const char *, size_t, fusion_batch *)
+
+cdef extern from "_core/packed.h" nogil:
+    enum:
+        PACKED_OK
+        PACKED_DAMAGED
+        PACKED_TOO_LARGE
+    ctypedef struct packed_parts:
+        pass
+    int packed_make(packed_parts *, const fusion_batch *)
+    size_t packed_bytes(const packed_parts *)
+    void packed_join(const packed_parts *, char *)
+    void packed_free(packed_parts *)
+    int batch_unpack(const char *, size_t, fusion_batch *)
 
 cdef extern from "_core/simd.h" nogil:
     ctypedef enum simd_level:
@@ -219,11 +232,22 @@ cdef extern from "_core/saved.h" nogil:
         SAVED_OK
         SAVED_FAILED
         SAVED_DAMAGED
+        SAVED_NOTE
+    size_t SAVED_NOTE_MAX
     ctypedef struct saved_header:
         uint64_t seed
         uint64_t mask
-    int index_save(fusion_index *, int, uint64_t *)
+        uint64_t *bytes
+    ctypedef struct saved_writer:
+        bint done
+    bint saved_begin(saved_writer *, fusion_index *, const char *, size_t)
+    void saved_end(saved_writer *)
+    int saved_open(saved_writer *, int, bint)
+    int saved_write_step(saved_writer *)
+    uint64_t saved_bytes(const saved_writer *)
     int saved_read_header(int, saved_header *, const char **)
+    int saved_read_section(int, const saved_header *, int, char *)
+    int saved_verify(int, const char **)
     int index_load(fusion_index *, int, const saved_header *, const char **)
 
 cdef extern from "_core/check.h" nogil:
@@ -316,12 +340,13 @@ cdef Node make_node(const fusion_node *n, const char *path, size_t length):
 cdef class Batch:
     """A decoded push: rows in order, checked and with normalised paths, not applied to anything yet.
 
-    Made by decode(), scan() or parse(). Holds on to the body. Applying prepares it for one index, so only one thread at a time
+    Made by decode(), scan(), parse() or unpack(). Holds on to the body. Applying prepares it for one index, so only one thread at a time
     can do that: another one gets RuntimeError.
     """
 
     cdef fusion_batch rows
     cdef object body
+    cdef bytes packed  # once it was asked for
     cdef bint busy  # being applied; set and tested with the GIL held
     cdef readonly Py_ssize_t nbytes
 
@@ -332,7 +357,7 @@ cdef class Batch:
         batch_free(&self.rows)
 
     def __init__(self):
-        raise TypeError("batches are made by Batch.decode, Batch.scan or Batch.parse")
+        raise TypeError("batches are made by Batch.decode, Batch.scan, Batch.parse or Batch.unpack")
 
     @staticmethod
     def scan(bytes body not None):
@@ -398,6 +423,59 @@ cdef class Batch:
         batch = Batch.scan(body)
         return batch if batch is not None else Batch.parse(body)
 
+    @staticmethod
+    def unpack(bytes packed not None):
+        """The batch that pack() packed; its nbytes are those of `packed`.
+
+        Raises DamagedBatch (a ValueError) unless `packed` is a batch that could have been decoded, and is that alone: it may
+        come from anywhere.
+        """
+        cdef Batch batch = Batch.__new__(Batch)
+        cdef const char *start = PyBytes_AS_STRING(packed)
+        cdef size_t n = <size_t>PyBytes_GET_SIZE(packed)
+        cdef int status
+        if n <= SMALL_BODY:
+            status = batch_unpack(start, n, &batch.rows)
+        else:
+            with nogil:
+                status = batch_unpack(start, n, &batch.rows)
+        raise_for_packed(status)
+        batch.body = packed
+        batch.nbytes = <Py_ssize_t>n
+        return batch
+
+    def pack(self):
+        """The batch as bytes for a journal, a few a row: equal batches give equal bytes, wherever they come from.
+
+        They are kept, so that the next call finds them. Any thread may, also while the batch is applied. Raises ValueError when the
+        paths have more than 1 GiB.
+        """
+        cdef packed_parts parts
+        cdef bytes packed
+        cdef char *target
+        cdef int status
+        cdef bint small = self.nbytes <= <Py_ssize_t>SMALL_BODY
+        if self.packed is not None:
+            return self.packed
+        if small:
+            status = packed_make(&parts, &self.rows)
+        else:
+            with nogil:
+                status = packed_make(&parts, &self.rows)
+        raise_for_packed(status)
+        try:
+            packed = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>packed_bytes(&parts))
+            target = PyBytes_AS_STRING(packed)
+            if small:
+                packed_join(&parts, target)
+            else:
+                with nogil:
+                    packed_join(&parts, target)
+        finally:
+            packed_free(&parts)
+        self.packed = packed
+        return packed
+
     @property
     def session_id(self):
         """As sent."""
@@ -446,6 +524,17 @@ cdef class Batch:
             rows.append((bool(row.is_delete), self.rows.events[row.event].index, row.path[:row.path_len], row.size,
                          row.mtime, row.ctime, bool(row.is_dir)))
         return rows
+
+
+cdef int raise_for_packed(int status) except -1:
+    """The exception for a status of packed.h."""
+    if status == PACKED_OK:
+        return 0
+    if status == PACKED_DAMAGED:
+        raise DamagedBatch
+    if status == PACKED_TOO_LARGE:
+        raise ValueError("the paths of a packed batch have 1 GiB at most")
+    raise MemoryError
 
 
 cdef struct path_arg:
@@ -994,22 +1083,19 @@ cdef class PathIndex:
 
     # ---- files ----
 
-    def save(self, file, *, sync=False):
+    def instant(self, bytes note not None=b""):
+        """The index as it is now, to be saved while it changes: an Instant, see there.
+
+        note: bytes that belong to whoever saves it, at most 1 GiB, and are in the file; read_note() reads them.
+        """
+        return Instant.__new__(Instant, self, note)
+
+    def save(self, file, *, sync=False, bytes note not None=b""):
         """Write the index to `file` (a path), as it is at this instant, while it may change; returns the file's size in bytes.
 
-        The file is written aside and takes its name at the end, so that `file` is the old one or the new one whatever happens.
-        sync=True: it is on the disk before, and so is its name before the call returns. Raises OSError.
+        The same as instant(note).save(file, sync=sync).
         """
-        cdef uint64_t size = 0
-        with replaced_file(os.fsdecode(file), sync=sync) as descriptor:
-            raise_for_file(self.write_file(descriptor, &size), file, NULL)
-        return size
-
-    cdef int write_file(self, int descriptor, uint64_t *size) noexcept:
-        cdef int status
-        with nogil:
-            status = index_save(&self.index, descriptor, size)
-        return status
+        return self.instant(note).save(file, sync=sync)
 
     @staticmethod
     def load(file):
@@ -1033,6 +1119,42 @@ cdef class PathIndex:
                 status = index_load(&loaded.index, descriptor, &header, &why)
             raise_for_file(status, file, why)
         return loaded
+
+    @staticmethod
+    def read_note(file):
+        """The note in a saved file, of which this reads no more. Raises as load() does."""
+        cdef saved_header header
+        cdef const char *why = NULL
+        cdef char *target
+        cdef bytes note = b""
+        cdef int status
+        cdef int descriptor
+        with open(file, "rb", buffering=0) as opened:
+            descriptor = opened.fileno()
+            status = saved_read_header(descriptor, &header, &why)
+            if status == SAVED_OK:
+                why = "its note is damaged"
+                if header.bytes[<int>SAVED_NOTE] > SAVED_NOTE_MAX:
+                    status = SAVED_DAMAGED
+            if status == SAVED_OK:
+                note = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>header.bytes[<int>SAVED_NOTE])
+                target = PyBytes_AS_STRING(note)
+                with nogil:
+                    status = saved_read_section(descriptor, &header, SAVED_NOTE, target)
+            raise_for_file(status, file, why)
+        return note
+
+    @staticmethod
+    def verify(file):
+        """Read a saved file to its end and check all its checksums, in constant memory. Raises as load() does."""
+        cdef const char *why = NULL
+        cdef int status
+        cdef int descriptor
+        with open(file, "rb", buffering=0) as opened:
+            descriptor = opened.fileno()
+            with nogil:
+                status = saved_verify(descriptor, &why)
+            raise_for_file(status, file, why)
 
     # ---- the engine from inside ----
 
@@ -1131,6 +1253,93 @@ cdef bytes take_text(text *out, bint written):
         return result
     finally:
         free(out.base)
+
+
+@cython.final
+@cython.no_gc_clear  # its end needs the index, which the collector could take away before
+cdef class Instant:
+    """An index as it was when PathIndex.instant() was called, for one file.
+
+    Keeping it costs what changes meanwhile, at most a copy of the index: see memory()["views"]. It ends with save(), close() or its
+    own life. Any thread may save or close it, one at a time: another one gets RuntimeError.
+    """
+
+    cdef PathIndex owner
+    cdef bytes note
+    cdef saved_writer writer
+    cdef bint opened
+    cdef bint busy  # being saved; set and tested with the GIL held
+
+    def __cinit__(self, PathIndex owner not None, bytes note not None):
+        cdef const char *start = PyBytes_AS_STRING(note)
+        cdef size_t n = <size_t>PyBytes_GET_SIZE(note)
+        if n > SAVED_NOTE_MAX:
+            raise ValueError("a note has 1 GiB at most")
+        self.owner = owner
+        self.note = note
+        with nogil:
+            pthread_rwlock_rdlock(&owner.index.lock)
+            self.opened = saved_begin(&self.writer, &owner.index, start, n)
+            pthread_rwlock_unlock(&owner.index.lock)
+        if not self.opened:
+            raise MemoryError
+
+    def __dealloc__(self):
+        with nogil:
+            saved_end(&self.writer)
+
+    def __init__(self):
+        raise TypeError("instants are made by PathIndex.instant")
+
+    def save(self, file, *, sync=False, pace=None):
+        """Write it to `file` (a path) and close it, whatever happens; returns the file's size in bytes.
+
+        The file is written aside and takes its name at the end, so that `file` is the old one or the new one whatever happens.
+        sync=True: it is on the disk before, and so is its name before the call returns; it goes there as it grows, and its space is
+        asked for first. pace: called after every 2 MiB but the last, without a lock; it may wait, and what it raises ends the saving.
+        Raises OSError, and ValueError when the instant is closed.
+        """
+        self.take()
+        try:
+            with replaced_file(os.fsdecode(file), sync=sync) as descriptor:
+                return self.write(file, descriptor, sync, pace)
+        finally:
+            self.shut()
+
+    def close(self):
+        """Let go of what it keeps. Once more does nothing."""
+        if self.opened:
+            self.take()
+            self.shut()
+
+    cdef int take(self) except -1:
+        if self.busy:
+            raise RuntimeError("another thread is saving or closing this instant")
+        if not self.opened:
+            raise ValueError("this instant is closed")
+        self.busy = True
+        return 0
+
+    cdef void shut(self) noexcept:
+        with nogil:
+            saved_end(&self.writer)
+        self.opened = False
+        self.busy = False
+
+    cdef object write(self, object file, int descriptor, bint sync, object pace):
+        cdef int status
+        with nogil:
+            status = saved_open(&self.writer, descriptor, sync)
+        raise_for_file(status, file, NULL)
+        while not self.writer.done:
+            with nogil:
+                status = saved_write_step(&self.writer)
+            raise_for_file(status, file, NULL)
+            if pace is not None and not self.writer.done:
+                pace()
+        with nogil:
+            saved_end(&self.writer)  # nothing has to be kept while the disk is waited for
+        return saved_bytes(&self.writer)
 
 
 @cython.final
@@ -1238,7 +1447,8 @@ cdef class _TreeChunks:
 
     def __dealloc__(self):
         if self.opened:
-            tree_close(&self.cursor)
+            with nogil:
+                tree_close(&self.cursor)
 
     def __iter__(self):
         return self

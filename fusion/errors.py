@@ -22,11 +22,17 @@ class FusionError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     default_detail: ClassVar[str] = "something went wrong inside the server"
+    retry_after_seconds: int | None = None
 
     def __init__(self, detail: str | None = None, **extra: Any) -> None:
         self.detail = _SURROGATE.sub("\ufffd", self.default_detail if detail is None else detail)
         self.extra: dict[str, Any] = extra
         super().__init__(self.detail)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header fields that belong to the answer."""
+        return {} if self.retry_after_seconds is None else {"retry-after": str(self.retry_after_seconds)}
 
 
 # The caller's fault
@@ -43,6 +49,13 @@ class MalformedBody(BadRequest):
 
     code = "malformed_json"
     default_detail = "the body is not valid JSON"
+
+
+class MalformedEncoding(BadRequest):
+    """The body is not what its Content-Encoding says."""
+
+    code = "malformed_encoding"
+    default_detail = "the body is not what its Content-Encoding says"
 
 
 class InvalidField(FusionError, ValueError):
@@ -112,6 +125,29 @@ class BodyTooLarge(FusionError):
         super().__init__(f"the body is larger than {limit} bytes; send smaller batches", limit=limit)
 
 
+class CompressionTooHigh(FusionError):
+    """``ratio``: bytes that may come out of a compressed body for each byte of it."""
+
+    status = 413
+    code = "compression_ratio"
+
+    def __init__(self, ratio: int) -> None:
+        super().__init__(
+            f"the body expands to more than {ratio} times its compressed size; send it less compressed",
+            ratio=ratio,
+        )
+
+
+class UnsupportedEncoding(FusionError):
+    status = 415
+    code = "unsupported_encoding"
+    default_detail = "of content encodings gzip and zstd are understood, one at a time"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"accept-encoding": "gzip, zstd"}
+
+
 class SessionObsolete(FusionError):
     status = 419
     code = "session_obsolete"
@@ -157,7 +193,67 @@ class Overloaded(FusionError):
         super().__init__(detail)
 
 
+class DiskFull(FusionError):
+    """The disk has less room than it shall keep; nothing of the request was taken."""
+
+    status = 507
+    code = "disk_full"
+    default_detail = "the server's disk is full; nothing of this batch was taken, send it again later"
+    retry_after_seconds = 5
+
+
+class JournalFailed(FusionError):
+    """The journal could not be written; nothing of the request was taken."""
+
+    status = 503
+    code = "journal_failed"
+    default_detail = "the journal cannot be written; nothing of this request was taken, send it again later"
+    retry_after_seconds = 1
+
+
 # Ours, or the operator's
+
+
+class JournalDamaged(FusionError):
+    """The journal has a hole: what came after it cannot be known.
+
+    `sequence` is the first record missing or wrong.
+    """
+
+    status = 503
+    code = "journal_damaged"
+    retry_after_seconds = 60
+
+    def __init__(self, sequence: int, why: str) -> None:
+        self.sequence = sequence
+        super().__init__(f"journal damaged at record {sequence}: {why}", state="damaged", queue=0, inflight=0)
+
+
+class SequenceConflict(FusionError):
+    """Somebody else has written to the log."""
+
+    status = 503
+    code = "sequence_conflict"
+    default_detail = "another process has written to this datastore's journal"
+
+
+class DamagedRecord(FusionError, ValueError):
+    """A record of the journal that cannot be read."""
+
+    code = "damaged_record"
+    default_detail = "a record of the journal cannot be read"
+
+
+class CannotListen(FusionError):
+    """The server's address is taken, or is none of this machine's."""
+
+    code = "cannot_listen"
+
+
+class DataDirectoryInUse(FusionError):
+    """Another server has the data directory."""
+
+    code = "data_directory_in_use"
 
 
 class InternalError(FusionError):
@@ -176,3 +272,10 @@ class DamagedFile(FusionError, ValueError):
 
     code = "damaged_file"
     default_detail = "the file is no saved index, or is damaged"
+
+
+class DamagedBatch(FusionError, ValueError):
+    """A packed batch that is cut short, changed, or none of this version at all."""
+
+    code = "damaged_batch"
+    default_detail = "the bytes are no packed batch, or are damaged"

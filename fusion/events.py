@@ -90,7 +90,7 @@ def _read_event(event: Any, number: int, parsed: ParsedBody) -> None:
         raise InvalidField("index must be an integer of 64 bits", f"{pointer}/index")
     rows = event.get("rows", [])
     if not isinstance(rows, list):
-        raise InvalidField("rows must be an array of objects", f"{pointer}/rows")
+        raise InvalidField("rows must be an array of objects or arrays", f"{pointer}/rows")
 
     for key in ("event_schema", "table"):  # say nothing that is needed, may be anything a path may be
         if not isinstance(event.get(key), str | None):
@@ -103,14 +103,42 @@ def _read_event(event: Any, number: int, parsed: ParsedBody) -> None:
 
     is_delete = event_type == "delete"
     parsed.events.append((is_delete, index))
+    names: list[str] = []
     for row_number, row in enumerate(rows):
-        _read_row(row, is_delete, f"{pointer}/rows/{row_number}", parsed)
+        row_pointer = f"{pointer}/rows/{row_number}"
+        if isinstance(row, dict):
+            _read_row(row, is_delete, row_pointer, parsed)
+        elif isinstance(row, list):
+            names = names or _names_of_values(fields, f"{pointer}/fields")
+            _read_array_row(row, names, is_delete, row_pointer, parsed)
+        else:
+            raise InvalidField("a row must be an object or an array", row_pointer)
     parsed.row_events.extend([number] * len(rows))
 
 
-def _read_row(row: Any, is_delete: bool, pointer: str, parsed: ParsedBody) -> None:
-    if not isinstance(row, dict):
-        raise InvalidField("a row must be an object", pointer)
+def _names_of_values(fields: list[str] | None, pointer: str) -> list[str]:
+    """The fields of an event that has array rows."""
+    if fields is None:
+        raise InvalidField("fields is missing: it names the values of rows that are arrays", pointer)
+    if "path" not in fields and "file_path" not in fields:
+        raise InvalidField("fields must name path or file_path for rows that are arrays", pointer)
+    return fields
+
+
+def _read_array_row(
+    row: list[Any], names: list[str], is_delete: bool, pointer: str, parsed: ParsedBody
+) -> None:
+    if len(row) != len(names):
+        raise InvalidField(f"the row has {len(row)} values, fields has {len(names)} names", pointer)
+    try:
+        _read_row(dict(zip(names, row, strict=True)), is_delete, pointer, parsed)
+    except InvalidField as error:
+        name = error.pointer.rpartition("/")[2]
+        column = len(names) - 1 - names[::-1].index(name)  # of a name given twice the last counts
+        raise InvalidField(error.detail, f"{pointer}/{column}") from None
+
+
+def _read_row(row: dict[str, Any], is_delete: bool, pointer: str, parsed: ParsedBody) -> None:
     path_key = "path" if "path" in row or "file_path" not in row else "file_path"
     path = row.get(path_key, _ABSENT)
     if not isinstance(path, str):

@@ -30,8 +30,13 @@ def replaced_file(path: str, *, sync: bool) -> Iterator[int]:
             os.unlink(aside)
         raise
     if sync:
-        descriptor = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_directory(folder or ".")
+
+
+def sync_directory(path: str | os.PathLike[str]) -> None:
+    """The names in a directory are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -28,6 +28,7 @@ VALUES = [
     *b"null true false 0 -0 -0.0 1e22 5e-324 1795461842.9020936 9223372036854775807 [] {}".split(),
     *b'"message" "snapshot" "update" "insert" "delete" "" "/" "/a" "a/../b"'.split(),
     *b'[{"a":[1]}] ["size"] {"path":"/a"}'.split(),
+    *b'"path" "size" "is_dir" ["path"] ["size","path"] ["/a"] [5,"/a"]'.split(),
 ]
 TEXT = [
     *rb"\" \\ \/ \b \n \u00e4 \u4F60 \ud83d\ude00 \udc80 \udcc3\udca4 \ud800 \u0000 \u002e".split(),

@@ -1,11 +1,15 @@
-/* An index in a file: a header, then the arrays as they are in memory.
+/* An index in a file: a header, a note of the file's user, then the arrays as they are in memory.
  *
  * Saving reads one instant through a view, a slice at a time, so that writers go on meanwhile. The header is written last and holds
- * a checksum of every section and of itself: a file that was cut short, changed or written by another version is refused. */
+ * a checksum of every section and of itself: a file that was cut short, changed or written by another version is refused.
+ *
+ * A file that is synced at the end is given its space at the beginning and to the disk as it grows: else the whole of it would go
+ * there in one piece, and the sync of any small file would wait for that. */
 #ifndef FUSION_SAVED_H
 #define FUSION_SAVED_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -13,11 +17,16 @@
 #include "instant.h"
 
 #define SAVED_MAGIC "FUSIONIX"
-#define SAVED_VERSION 1u
+#define SAVED_VERSION 2u
 #define SAVED_ORDER 0x01020304u
 #define SAVED_SLICE ((size_t)1 << 20) /* bytes copied under one lock, and checksummed at once */
+#define SAVED_STEP ((size_t)2 << 20)  /* bytes that go to the disk together */
+#define SAVED_NOTE_MAX ((size_t)1 << 30)
+#define SAVED_BAD_CONTENTS "its contents are damaged"
 
-typedef enum { SAVED_CAPS, SAVED_SLOTS, SAVED_NODES, SAVED_DIRS, SAVED_NAMES, SAVED_PATHS, SAVED_MARKS, SAVED_SECTIONS } saved_section;
+typedef enum {
+    SAVED_NOTE, SAVED_CAPS, SAVED_SLOTS, SAVED_NODES, SAVED_DIRS, SAVED_NAMES, SAVED_PATHS, SAVED_MARKS, SAVED_SECTIONS
+} saved_section;
 
 typedef enum { SAVED_OK = 0, SAVED_FAILED = 1, SAVED_DAMAGED = 2, SAVED_NO_MEMORY = 3 } saved_status;
 
@@ -101,13 +110,21 @@ static inline saved_status saved_map_read(const char **p, const char *end, uint6
 /* ---- saving ---- */
 
 typedef struct {
-    int fd;
     fusion_instant at;
     saved_header header;
     uint64_t offsets[SAVED_SECTIONS + 1];
-    saved_cap *caps; /* of all partitions */
+    const char *note; /* the caller's */
+    saved_cap *caps;  /* of all partitions */
     char *marks;
     char *slice;
+    int fd;
+    bool sync; /* the file will be synced: give it to the disk as it grows */
+    bool done;
+    saved_section section; /* what comes next: its bytes from here on */
+    uint64_t from;
+    uint32_t partition; /* of the slots the same: the array, and where it begins */
+    uint64_t partition_at;
+    uint64_t waiting; /* where in the file that begins which the disk has not been waited for */
 } saved_writer;
 
 static inline bool saved_put(int fd, const char *p, size_t n, uint64_t offset)
@@ -127,8 +144,8 @@ static inline bool saved_put(int fd, const char *p, size_t n, uint64_t offset)
     return true;
 }
 
-/* What the file says of this instant; the lock is held. False when memory is out. */
-static inline bool saved_begin(saved_writer *w, fusion_index *ix)
+/* Keeps this instant for a file; the lock is held, *w zeroed. The note stays the caller's and has to stay. False when memory is out. */
+static inline bool saved_begin(saved_writer *w, fusion_index *ix, const char *note, size_t note_bytes)
 {
     saved_header *h = &w->header;
     *h = (saved_header){.version = SAVED_VERSION, .order = SAVED_ORDER, .node_bytes = sizeof(fusion_node), .dir_bytes = sizeof(fusion_dir),
@@ -139,6 +156,8 @@ static inline bool saved_begin(saved_writer *w, fusion_index *ix)
                         .oldest = __atomic_load_n(&ix->oldest, __ATOMIC_RELAXED), .names_dead = ix->names.dead,
                         .paths_dead = ix->paths.dead, .tombstones = ix->tombstones.used, .overridden = ix->overridden.used};
     memcpy(h->magic, SAVED_MAGIC, sizeof h->magic);
+    w->note = note;
+    h->bytes[SAVED_NOTE] = note_bytes;
     h->bytes[SAVED_CAPS] = SLOT_PARTITIONS * sizeof(saved_cap);
     h->bytes[SAVED_SLOTS] = ix->slots.bytes;
     h->bytes[SAVED_NODES] = (uint64_t)ix->n_nodes * sizeof(fusion_node);
@@ -149,8 +168,7 @@ static inline bool saved_begin(saved_writer *w, fusion_index *ix)
     saved_offsets(h, w->offsets);
     w->caps = malloc(h->bytes[SAVED_CAPS]);
     w->marks = malloc(h->bytes[SAVED_MARKS] + 1);
-    w->slice = malloc(SAVED_SLICE);
-    if (!w->caps || !w->marks || !w->slice)
+    if (!w->caps || !w->marks)
         return false;
     for (uint32_t i = 0; i < SLOT_PARTITIONS; i++)
         w->caps[i] = (saved_cap){ix->slots.partitions[i].cap, ix->slots.partitions[i].used};
@@ -159,19 +177,25 @@ static inline bool saved_begin(saved_writer *w, fusion_index *ix)
     return instant_open(&w->at, true);
 }
 
+/* Lets go of the instant and of all that it took; needs no lock. Once more does nothing. */
 static inline void saved_end(saved_writer *w)
 {
     instant_close(&w->at);
     free(w->caps);
     free(w->marks);
     free(w->slice);
+    w->caps = NULL;
+    w->marks = w->slice = NULL;
 }
 
-/* Copies bytes [from, from + n) of a section as they were; the lock is held. The slots are read on from partition *nth. */
-static inline void saved_copy(saved_writer *w, saved_section section, uint64_t from, size_t n, uint32_t *nth, uint64_t *start, char *out)
+/* Copies the next n bytes of the section to the slice, as they were; the lock is held. */
+static inline void saved_copy(saved_writer *w, size_t n)
 {
     fusion_index *ix = w->at.ix;
-    switch (section) {
+    uint64_t from = w->from;
+    char *out = w->slice;
+    switch (w->section) {
+    case SAVED_NOTE: memcpy(out, w->note + from, n); return;
     case SAVED_CAPS: memcpy(out, (char *)w->caps + from, n); return;
     case SAVED_MARKS: memcpy(out, w->marks + from, n); return;
     case SAVED_NODES:
@@ -185,70 +209,118 @@ static inline void saved_copy(saved_writer *w, saved_section section, uint64_t f
     default: break;
     }
     while (n) {
-        uint64_t bytes = (uint64_t)w->caps[*nth].cap * sizeof(uint64_t), skip = from - *start;
+        uint32_t nth = w->partition;
+        uint64_t bytes = (uint64_t)w->caps[nth].cap * sizeof(uint64_t), skip = from - w->partition_at;
         if (skip == bytes) {
-            *start += bytes;
-            ++*nth;
+            w->partition_at += bytes;
+            w->partition++;
             continue;
         }
         size_t part = bytes - skip < n ? (size_t)(bytes - skip) : n;
-        memcpy(out, instant_block(&w->at, VIEW_SLOTS, *nth, ix->slots.partitions[*nth].slots) + skip, part);
+        memcpy(out, instant_block(&w->at, VIEW_SLOTS, nth, ix->slots.partitions[nth].slots) + skip, part);
         out += part;
         from += part;
         n -= part;
     }
 }
 
-static inline saved_status saved_write_section(saved_writer *w, saved_section section)
+/* Writes the next slice; the next section is next when this one has no more. */
+static inline saved_status saved_write_slice(saved_writer *w)
 {
-    pthread_rwlock_t *lock = &w->at.ix->lock;
-    uint64_t bytes = w->header.bytes[section], sum = section, start = 0;
-    uint32_t nth = 0;
-    for (uint64_t from = 0; from < bytes; from += SAVED_SLICE) {
-        size_t n = bytes - from < SAVED_SLICE ? (size_t)(bytes - from) : SAVED_SLICE;
-        pthread_rwlock_rdlock(lock);
-        bool kept = instant_resume(&w->at);
-        if (kept)
-            saved_copy(w, section, from, n, &nth, &start, w->slice);
-        pthread_rwlock_unlock(lock);
-        if (!kept)
-            return SAVED_NO_MEMORY;
-        sum = checksum(sum, w->slice, n);
-        if (!saved_put(w->fd, w->slice, n, w->offsets[section] + from))
-            return SAVED_FAILED;
+    const uint64_t left = w->header.bytes[w->section] - w->from;
+    const size_t n = left < SAVED_SLICE ? (size_t)left : SAVED_SLICE;
+    uint64_t *sum = &w->header.sums[w->section];
+    if (!w->from)
+        *sum = w->section;
+    if (!n) {
+        w->section++;
+        w->from = 0;
+        return SAVED_OK;
     }
-    w->header.sums[section] = sum;
+    pthread_rwlock_rdlock(&w->at.ix->lock);
+    bool kept = instant_resume(&w->at);
+    if (kept)
+        saved_copy(w, n);
+    pthread_rwlock_unlock(&w->at.ix->lock);
+    if (!kept)
+        return SAVED_NO_MEMORY;
+    *sum = checksum(*sum, w->slice, n);
+    if (!saved_put(w->fd, w->slice, n, w->offsets[w->section] + w->from))
+        return SAVED_FAILED;
+    w->from += n;
     return SAVED_OK;
 }
 
-/* Writes the instant that was begun, and frees what that took. SAVED_FAILED: errno says why. */
-static inline saved_status saved_finish(saved_writer *w, uint64_t *bytes)
+/* Whether errno tells of the disk; else it tells that the file system cannot do what only would have been better. */
+static inline bool saved_disk_failed(void)
 {
+    return errno == EIO || errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
+}
+
+/* Asks for the space of the whole file, so that a full disk is told before anything is written. */
+static inline saved_status saved_allocate(const saved_writer *w)
+{
+#ifdef __linux__
+    int done;
+    do
+        done = fallocate(w->fd, 0, 0, (off_t)w->offsets[SAVED_SECTIONS]);
+    while (done && errno == EINTR);
+    if (done && saved_disk_failed())
+        return SAVED_FAILED;
+#endif
+    return SAVED_OK;
+}
+
+/* Gives bytes [from, to) to the disk and waits for those before. An error has to be told here: the fsync at the end would not tell
+ * it a second time. */
+static inline saved_status saved_write_back(saved_writer *w, uint64_t from, uint64_t to)
+{
+#ifdef __linux__
+    const unsigned wait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (sync_file_range(w->fd, (off_t)from, (off_t)(to - from), SYNC_FILE_RANGE_WRITE) && saved_disk_failed())
+        return SAVED_FAILED;
+    if (from > w->waiting && sync_file_range(w->fd, (off_t)w->waiting, (off_t)(from - w->waiting), wait) && saved_disk_failed())
+        return SAVED_FAILED;
+    w->waiting = from;
+#endif
+    return SAVED_OK;
+}
+
+/* The instant goes to this empty file; sync tells that it will be synced. SAVED_FAILED: errno says why. */
+static inline saved_status saved_open(saved_writer *w, int fd, bool sync)
+{
+    w->fd = fd;
+    w->sync = sync;
+    w->slice = malloc(SAVED_SLICE);
+    if (!w->slice)
+        return SAVED_NO_MEMORY;
+    return sync ? saved_allocate(w) : SAVED_OK;
+}
+
+/* Writes the next step; w->done when it was the last one. SAVED_FAILED: errno says why. */
+static inline saved_status saved_write_step(saved_writer *w)
+{
+    const uint64_t first = w->offsets[w->section] + w->from;
+    uint64_t end = first;
     saved_status status = SAVED_OK;
-    for (int section = 0; status == SAVED_OK && section < SAVED_SECTIONS; section++)
-        status = saved_write_section(w, (saved_section)section);
-    if (status == SAVED_OK) {
-        w->header.sum = saved_header_sum(&w->header);
-        *bytes = w->offsets[SAVED_SECTIONS];
-        status = saved_put(w->fd, (const char *)&w->header, sizeof w->header, 0) ? SAVED_OK : SAVED_FAILED;
+    while (status == SAVED_OK && w->section < SAVED_SECTIONS && end - first < SAVED_STEP) {
+        status = saved_write_slice(w);
+        end = w->offsets[w->section] + w->from;
     }
-    int why = errno;
-    saved_end(w);
-    errno = why;
+    if (status == SAVED_OK && w->sync)
+        status = saved_write_back(w, first, end);
+    if (status == SAVED_OK && w->section == SAVED_SECTIONS) {
+        w->header.sum = saved_header_sum(&w->header);
+        status = saved_put(w->fd, (const char *)&w->header, sizeof w->header, 0) ? SAVED_OK : SAVED_FAILED;
+        w->done = true;
+    }
     return status;
 }
 
-/* Writes the index as it is at this instant to an empty file. SAVED_FAILED: errno says why. */
-static inline saved_status index_save(fusion_index *ix, int fd, uint64_t *bytes)
+/* The bytes of the whole file. */
+static inline uint64_t saved_bytes(const saved_writer *w)
 {
-    saved_writer w = {.fd = fd};
-    pthread_rwlock_rdlock(&ix->lock);
-    bool begun = saved_begin(&w, ix);
-    pthread_rwlock_unlock(&ix->lock);
-    if (begun)
-        return saved_finish(&w, bytes);
-    saved_end(&w);
-    return SAVED_NO_MEMORY;
+    return w->offsets[SAVED_SECTIONS];
 }
 
 /* ---- loading ---- */
@@ -293,19 +365,34 @@ static inline saved_status saved_read_header(int fd, saved_header *h, const char
     return (uint64_t)end == offsets[SAVED_SECTIONS] ? SAVED_OK : SAVED_DAMAGED;
 }
 
-/* Reads a section to `out`, its checksum on the way. */
-static inline saved_status saved_read_section(int fd, const saved_header *h, saved_section section, char *out)
+/* Reads a section, its checksum on the way. `stride`: how far `out` moves for each slice. */
+static inline saved_status saved_read_slices(int fd, const saved_header *h, saved_section section, char *out, size_t stride)
 {
     uint64_t offsets[SAVED_SECTIONS + 1], sum = section;
     saved_offsets(h, offsets);
-    for (uint64_t from = 0; from < h->bytes[section]; from += SAVED_SLICE) {
+    for (uint64_t from = 0; from < h->bytes[section]; from += SAVED_SLICE, out += stride) {
         size_t n = h->bytes[section] - from < SAVED_SLICE ? (size_t)(h->bytes[section] - from) : SAVED_SLICE;
-        saved_status status = saved_get(fd, out + from, n, offsets[section] + from);
+        saved_status status = saved_get(fd, out, n, offsets[section] + from);
         if (status != SAVED_OK)
             return status;
-        sum = checksum(sum, out + from, n);
+        sum = checksum(sum, out, n);
     }
     return sum == h->sums[section] ? SAVED_OK : SAVED_DAMAGED;
+}
+
+/* Reads a section to `out`. */
+static inline saved_status saved_read_section(int fd, const saved_header *h, saved_section section, char *out)
+{
+    return saved_read_slices(fd, h, section, out, SAVED_SLICE);
+}
+
+/* Checks a section without keeping it. */
+static inline saved_status saved_check_section(int fd, const saved_header *h, saved_section section)
+{
+    char *slice = malloc(SAVED_SLICE);
+    saved_status status = slice ? saved_read_slices(fd, h, section, slice, 0) : SAVED_NO_MEMORY;
+    free(slice);
+    return status;
 }
 
 static inline saved_status saved_read_region(int fd, const saved_header *h, saved_section section, region *r)
@@ -393,14 +480,29 @@ static inline saved_status saved_read_marks(int fd, const saved_header *h, fusio
     return status;
 }
 
-/* Fills an index that was just made with this header's seed and mask. On failure it is only good to be released. */
+/* Reads the whole file for its checksums alone. */
+static inline saved_status saved_verify(int fd, const char **why)
+{
+    saved_header h;
+    saved_status status = saved_read_header(fd, &h, why);
+    if (status == SAVED_OK)
+        *why = SAVED_BAD_CONTENTS;
+    for (int section = 0; status == SAVED_OK && section < SAVED_SECTIONS; section++)
+        status = saved_check_section(fd, &h, (saved_section)section);
+    return status;
+}
+
+/* Fills an index that was just made with this header's seed and mask; of the note it takes the checksum only. On failure the index
+ * is only good to be released. */
 static inline saved_status index_load(fusion_index *ix, int fd, const saved_header *h, const char **why)
 {
-    *why = "its contents are damaged";
+    *why = SAVED_BAD_CONTENTS;
     if (h->bytes[SAVED_NODES] != (uint64_t)h->n_nodes * sizeof(fusion_node) ||
         h->bytes[SAVED_DIRS] != (uint64_t)h->n_dirs * sizeof(fusion_dir))
         return SAVED_DAMAGED;
-    saved_status status = saved_read_slots(fd, h, &ix->slots);
+    saved_status status = saved_check_section(fd, h, SAVED_NOTE);
+    if (status == SAVED_OK)
+        status = saved_read_slots(fd, h, &ix->slots);
     if (status == SAVED_OK)
         status = saved_read_region(fd, h, SAVED_NODES, &ix->nodes_region);
     if (status == SAVED_OK)

@@ -18,17 +18,30 @@
 #include "scan_text.h"
 
 #define SCAN_MAX_DEPTH 64
-#define SCAN_ROW_BYTES 128   /* what a row takes in a body, rather too little than too much */
+#define SCAN_ROW_BYTES 128   /* what an object row takes in a body, rather too little than too much */
 #define SCAN_ROWS_AHEAD 4096 /* rows that a body gets room for on the strength of its length alone */
 
+#define SCAN_MOST_COLUMNS 16 /* values of an array row; events.py takes any number */
+
 enum { SCAN_OK = 0, SCAN_DECLINED = 1, SCAN_NO_MEMORY = 2 };
+
+/* What a value of an array row is, by the name that the event's fields have in its place. */
+enum { COLUMN_END, COLUMN_PATH, COLUMN_SIZE, COLUMN_MTIME, COLUMN_CTIME, COLUMN_IS_DIR, COLUMN_OTHER };
 
 typedef struct {
     const char *end;
     fusion_batch *out;
     size_t body_len;
-    bool root_as_file; /* a row of the event at hand says that "/" is no directory */
     bool no_memory;
+
+    const char *fields; /* the last that came, an array of strings */
+    size_t fields_len;
+    uint8_t columns[SCAN_MOST_COLUMNS + 1]; /* what they name, up to COLUMN_END; empty until an array row asks */
+
+    /* Of the event at hand: */
+    bool has_fields;   /* its fields came */
+    bool array_rows;   /* some of its rows are arrays, read by these fields */
+    bool root_as_file; /* some row says that "/" is no directory */
 } fusion_scanner;
 
 static inline const char *scan_no_memory(fusion_scanner *s)
@@ -236,19 +249,12 @@ static inline const char *scan_next(const char *p, char close, bool *more)
     if (!more) \
         break;
 
-static inline const char *scan_row(fusion_scanner *s, const char *p)
+static inline const char *scan_object_row(fusion_scanner *s, const char *p, fusion_row *row)
 {
     enum { PATH = 1, FILE_PATH = 2, IS_DIR = 4, IS_DIRECTORY = 8 };
     const char *const end = s->end;
     unsigned seen = 0;
     bool more = true;
-
-    if (*p != '{')
-        return NULL;
-    fusion_row *row = batch_add_row(s->out);
-    if (!row)
-        return scan_no_memory(s);
-    row->event = (uint32_t)(s->out->n_events - 1);
 
     p = scan_space(p + 1);
     for (;;) {
@@ -268,8 +274,87 @@ static inline const char *scan_row(fusion_scanner *s, const char *p)
     const unsigned path = seen & (PATH | FILE_PATH), is_dir = seen & (IS_DIR | IS_DIRECTORY);
     if (path == 0 || path == (PATH | FILE_PATH) || is_dir == (IS_DIR | IS_DIRECTORY))
         return NULL;
-    s->root_as_file |= row->path_len == 1 && !row->is_dir;
     return p < end ? p : NULL;
+}
+
+static inline uint8_t scan_column(const char *p, const char *end)
+{
+    if (SCAN_AT(p, end, "\"file_path\"") || SCAN_AT(p, end, "\"path\""))
+        return COLUMN_PATH;
+    if (SCAN_AT(p, end, "\"size\""))
+        return COLUMN_SIZE;
+    if (SCAN_AT(p, end, "\"modified_time\""))
+        return COLUMN_MTIME;
+    if (SCAN_AT(p, end, "\"created_time\""))
+        return COLUMN_CTIME;
+    if (SCAN_AT(p, end, "\"is_dir\"") || SCAN_AT(p, end, "\"is_directory\""))
+        return COLUMN_IS_DIR;
+    return COLUMN_OTHER;
+}
+
+/* Reads the fields into columns, one of them the path; false when these fields are left to events.py: they are too
+ * many, or of two names for the same thing, or the same name twice, one counts. */
+static __attribute__((noinline)) bool scan_columns(fusion_scanner *s)
+{
+    const char *p = scan_space(s->fields + 1);
+    unsigned seen = 0;
+    size_t n = 0;
+    bool more = true;
+
+    while (more && n < SCAN_MOST_COLUMNS) {
+        const uint8_t column = scan_column(p, s->end);
+        p = scan_key(p, s->end);
+        if (!p || (column != COLUMN_OTHER && (seen >> column & 1)) || !(p = scan_next(p + 1, ']', &more)))
+            return false;
+        seen |= 1u << column;
+        s->columns[n++] = column;
+    }
+    s->columns[n] = COLUMN_END;
+    return !more && (seen >> COLUMN_PATH & 1);
+}
+
+/* The values of an array, as SCAN_MEMBER reads the members of an object. */
+#define SCAN_VALUE(which, scan_value) \
+    if (*column == (which)) { \
+        if (!(p = (scan_value)) || !(p = scan_next(p, ']', &more)) || more == (*++column == COLUMN_END)) \
+            return NULL; \
+        if (!more) \
+            return p; \
+    }
+
+static inline const char *scan_array_row(fusion_scanner *s, const char *p, fusion_row *row)
+{
+    const char *const end = s->end;
+    const uint8_t *column = s->columns;
+    bool more = true;
+
+    if (!s->array_rows) {
+        if (!s->has_fields || (*column == COLUMN_END && !scan_columns(s)))
+            return NULL;
+        s->array_rows = true;
+    }
+    p = scan_space(p + 1);
+    for (;;) {
+        SCAN_VALUE(COLUMN_PATH, scan_path(s, p, row))
+        SCAN_VALUE(COLUMN_SIZE, scan_size(p, end, &row->size))
+        SCAN_VALUE(COLUMN_MTIME, scan_time(p, end, &row->mtime))
+        SCAN_VALUE(COLUMN_CTIME, scan_time(p, end, &row->ctime))
+        SCAN_VALUE(COLUMN_IS_DIR, scan_bool(p, end, &row->is_dir))
+        SCAN_VALUE(COLUMN_OTHER, scan_skip_value(p, end, 6))
+    }
+}
+
+static inline const char *scan_row(fusion_scanner *s, const char *p)
+{
+    if (*p != '{' && *p != '[')
+        return NULL;
+    fusion_row *row = batch_add_row(s->out);
+    if (!row)
+        return scan_no_memory(s);
+    row->event = (uint32_t)(s->out->n_events - 1);
+    p = *p == '{' ? scan_object_row(s, p, row) : scan_array_row(s, p, row);
+    s->root_as_file |= row->path_len == 1 && !row->is_dir;
+    return p;
 }
 
 /* The rows of an event, of which the first is to be row number first_row: of two arrays the last counts. */
@@ -291,20 +376,30 @@ static inline const char *scan_rows(fusion_scanner *s, const char *p, size_t fir
     return p;
 }
 
-/* An array of strings, which say nothing about the rows. */
-static inline const char *scan_skip_strings(const char *p, const char *end)
+/* The event's fields, mostly those of the event before once more; they say nothing about rows that are objects. Of
+ * two the last counts: others than those that rows were read by are left to events.py. */
+static inline const char *scan_fields(fusion_scanner *s, const char *p)
 {
+    const char *const end = s->end, *const fields = p;
     bool more = true;
-    if (*p != '[')
+    s->has_fields = true;
+    if (s->fields_len && s->fields_len < (size_t)(end - p) && memcmp(p, s->fields, s->fields_len) == 0)
+        return p + s->fields_len;
+    if (*p != '[' || s->array_rows)
         return NULL;
     p = scan_space(p + 1);
-    if (*p == ']')
-        return p + 1 < end ? p + 1 : NULL;
+    if (*p == ']') {
+        more = false;
+        p++;
+    }
     while (more) {
         p = *p == '"' ? scan_skip_string(p, end) : NULL;
         if (!p || !(p = scan_next(p, ']', &more)))
             return NULL;
     }
+    s->fields = fields;
+    s->fields_len = (size_t)(p - fields);
+    s->columns[0] = COLUMN_END;
     return p;
 }
 
@@ -328,7 +423,7 @@ static inline const char *scan_event(fusion_scanner *s, const char *p)
     fusion_event *event = batch_add_event(b);
     if (!event)
         return scan_no_memory(s);
-    s->root_as_file = false;
+    s->has_fields = s->array_rows = s->root_as_file = false;
 
     p = scan_space(p + 1);
     if (*p == '}')
@@ -336,7 +431,7 @@ static inline const char *scan_event(fusion_scanner *s, const char *p)
     for (;;) {
         const char *const first = p;
         SCAN_MEMBER("event_type", scan_event_type(p, end, &event->is_delete))
-        SCAN_MEMBER("fields", scan_skip_strings(p, end))
+        SCAN_MEMBER("fields", scan_fields(s, p))
         SCAN_MEMBER("rows", scan_rows(s, p, first_row))
         SCAN_MEMBER("index", int64_read(p, end, &event->index))
         SCAN_MEMBER("event_schema", *p == '"' ? scan_skip_string(p, end) : NULL)

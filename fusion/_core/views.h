@@ -17,12 +17,16 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "region.h"
 
 #define VIEW_BLOCK_MAX ((size_t)1024) /* bytes of the largest block, partitions of the hash index apart */
 #define VIEW_OVERRUN ((size_t)16)      /* bytes behind an image that can be read */
 #define VIEW_SLABS_KEPT 8u             /* if no more than these were needed they outlive the last view */
+
+#define VIEW_CLOSE_STEP 256u           /* images that a closing view looks at before others may have the mutex, */
+#define VIEW_CLOSE_PAUSE 200000        /* for so many nanoseconds */
 
 typedef enum { VIEW_NODES, VIEW_DIRS, VIEW_NAMES, VIEW_PATHS, VIEW_SLOTS, VIEW_KINDS } view_kind;
 
@@ -44,9 +48,10 @@ typedef struct view_block {
 
 typedef struct fusion_view {
     struct fusion_view *next;
-    view_image *last; /* the newest image when it was opened */
+    view_image *last; /* the newest image when it was opened; the last one let go when it is being closed */
     uint64_t epoch;
     bool whole; /* reads the hash index, too */
+    bool closing;
     bool lost;  /* memory for an image ran out: it cannot be read any more */
 } fusion_view;
 
@@ -77,12 +82,11 @@ static inline void views_init(view_set *s)
     pthread_mutex_init(&s->mutex, NULL);
 }
 
-static inline void view_pool_trim(view_pool *p, size_t keep)
+static inline void view_pool_release(view_pool *p)
 {
-    while (p->n > keep)
+    while (p->n)
         region_release(&p->slabs[--p->n]);
-    p->spare = NULL;
-    p->cut = REGION_HUGE_PAGE;
+    free(p->slabs);
 }
 
 /* Room for an image of a block, NULL when memory is out. */
@@ -128,8 +132,7 @@ static inline void view_pool_give(view_pool *p, view_image *image)
 
 static inline void views_release(view_set *s)
 {
-    view_pool_trim(&s->pool, 0);
-    free(s->pool.slabs);
+    view_pool_release(&s->pool);
     for (int kind = 0; kind < VIEW_KINDS; kind++)
         region_release(&s->blocks[kind]);
     pthread_mutex_destroy(&s->mutex);
@@ -205,25 +208,36 @@ static inline bool views_open(view_set *s, fusion_view *v, bool whole, const siz
     return ok;
 }
 
-/* Closes a view; needs no lock. */
+/* Closes a view; needs no lock. The images that are left to it are gone through a step at a time: a writer that wants the mutex would
+ * wait for hundreds of thousands otherwise, and right behind a step it would not get it. */
 static inline void views_close(view_set *s, fusion_view *v)
 {
+    const struct timespec pause = {.tv_nsec = VIEW_CLOSE_PAUSE};
+    view_pool unneeded = {0};
+    view_image *image;
     pthread_mutex_lock(&s->mutex);
+    v->closing = true;
+    for (uint32_t seen = 1; (image = v->last ? v->last->after : s->oldest_image); seen++) {
+        v->last = image;
+        if (image->from < v->epoch && v->epoch <= image->to && view_reads(v, image->kind) && --image->readers == 0)
+            view_image_drop(s, image); /* moves v->last back */
+        if (seen % VIEW_CLOSE_STEP == 0) {
+            pthread_mutex_unlock(&s->mutex);
+            nanosleep(&pause, NULL);
+            pthread_mutex_lock(&s->mutex);
+        }
+    }
     fusion_view **at = &s->open;
     while (*at != v)
         at = &(*at)->next;
     *at = v->next;
-    view_image *image = v->last ? v->last->after : s->oldest_image;
-    while (image) {
-        view_image *after = image->after;
-        if (image->from < v->epoch && v->epoch <= image->to && view_reads(v, image->kind) && --image->readers == 0)
-            view_image_drop(s, image);
-        image = after;
-    }
-    if (!s->oldest_image && s->pool.n > VIEW_SLABS_KEPT)
-        view_pool_trim(&s->pool, 0);
     views_recount(s);
+    if (!s->oldest_image && s->pool.n > VIEW_SLABS_KEPT) {
+        unneeded = s->pool;
+        s->pool = (view_pool){0};
+    }
     pthread_mutex_unlock(&s->mutex);
+    view_pool_release(&unneeded);
 }
 
 /* Keeps what `bytes` bytes at `live`, a block's, are before the first change of it; the index's lock is held for writing. */

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from bodies import body, deletes, directory, file, upserts
 from conftest import BUILD
 
 from fusion import PathIndex
+from fusion._index import Instant
 
 SEEDS = range(30)
 NAMES = ["a", "b", "c", "name-of-its-own", "é", '"', "\udcff", "\ufffd", "x" * 40]
@@ -85,6 +87,33 @@ def test_pieces_are_of_one_instant(seed: int) -> None:
     for pieces, expected, found in readings:
         assert expected == found + b"".join(bytes(piece) for piece in pieces)
     del readings, reading, pieces
+    assert world.index.memory()["views"] == 0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_instants_are_saved_as_they_were(seed: int, tmp_path: Path) -> None:
+    world = World(seed)
+    instants: list[tuple[Instant, bytes, bytes]] = []
+    for number in range(120):
+        if len(instants) < 4 and world.random.random() < 0.3:
+            note = str(number).encode()
+            world.index.save(tmp_path / "expected", note=note)
+            instants.append((world.index.instant(note), note, (tmp_path / "expected").read_bytes()))
+        for _ in range(world.random.randint(0, 4)):
+            world.change()
+        if instants and world.random.random() < 0.25:
+            instant, note, expected = instants.pop(world.random.randrange(len(instants)))
+            if world.random.random() < 0.2:
+                instant.close()
+                continue
+            saver = threading.Thread(target=instant.save, args=(tmp_path / "saved",))
+            saver.start()
+            saver.join()
+            assert (tmp_path / "saved").read_bytes() == expected
+            assert PathIndex.read_note(tmp_path / "saved") == note
+    instants.clear()
+    world.index._check()
+    instant = None
     assert world.index.memory()["views"] == 0
 
 
@@ -160,12 +189,16 @@ def test_readings_and_their_index_may_be_garbage_together() -> None:
             gc.collect()  # here, and not when address space has run out
         index = PathIndex()
         index.upsert([f"/d{each}/f" for each in range(50)], [1] * 50, [1.0] * 50, [1.0] * 50, [False] * 50)
-        readings = [index.tree_chunks(_piece_bytes=1) for _ in range(3)]
+        readings: list[object] = [index.tree_chunks(_piece_bytes=1) for _ in range(number % 4)]
+        readings += [
+            index.instant(b"note") for _ in range(3 - number % 4)
+        ]  # of one kind: none keeps the index for another
         index.delete("/d7")
-        cycle = [index, *readings] if number % 2 else [*readings, index]
+        cycle = [index, *readings] if number % 8 < 4 else [*readings, index]
         cycle.append(cycle)
         del index, readings, cycle
-    gc.collect()
+        if number % 10 == 9:  # the address space is not without end
+            gc.collect()
 
 
 OUT_OF_MEMORY = """

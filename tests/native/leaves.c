@@ -1,11 +1,12 @@
 /* Properties of the leaves over pseudo-random bytes, the same at every level of vector instructions: numbers, paths, the strict
- * scanner, the name search. Inputs lie at the end of blocks of exactly their size, so that the address sanitizer sees a read
- * beyond.
+ * scanner, packed batches, the name search. Inputs lie at the end of blocks of exactly their size, so that the address sanitizer
+ * sees a read beyond.
  *
  *   leaves [rounds] */
 #include "test.h"
 
 #include "_core/double_read.h"
+#include "_core/packed.h"
 #include "_core/scanner.h"
 #include "_core/search.h"
 #include "_core/simd.h"
@@ -87,25 +88,27 @@ static void print_string(text *body)
     text_print(body, "\"");
 }
 
-static void print_body(text *body)
+static void print_body(text *body, uint32_t most_rows)
 {
     body->len = 0;
     text_print(body,
                "{\"session_id\":\"s\",\"source_type\":\"message\",\"is_snapshot_end\":false,\"events\":[{\"event_type\":\"%s\","
                "\"rows\":[",
                random_below(&state, 4) ? "update" : "delete");
-    for (uint32_t rows = random_below(&state, 5), i = 0; i < rows; i++) {
+    for (uint32_t rows = random_below(&state, most_rows + 1), i = 0; i < rows; i++) {
         char mtime[DOUBLE_WRITE_MAX + 1];
         *double_write(mtime, some_double()) = 0;
         text_print(body, "%s{\"path\":", i ? ", " : "");
         print_string(body);
-        text_print(body, ",\"size\":%llu,\"modified_time\":%s,\"is_dir\":%s}", (unsigned long long)random_next(&state) >> 1,
-                   mtime, random_below(&state, 2) ? "true" : "false");
+        text_print(body, ",\"size\":%llu,\"modified_time\":%s,", (unsigned long long)random_next(&state) >> 1, mtime);
+        if (random_below(&state, 2))
+            *double_write(mtime, some_double()) = 0;
+        text_print(body, "\"created_time\":%s,\"is_dir\":%s}", mtime, random_below(&state, 2) ? "true" : "false");
     }
     text_print(body, "]}]}");
 }
 
-/* What two levels made of one body is the same, to the bit. */
+/* Two batches of one body are the same, to the bit: what two levels made of it, or what was packed and unpacked. */
 static void compare_batches(const fusion_batch *a, const fusion_batch *b, const text *body)
 {
     bool same = a->n_rows == b->n_rows && a->n_events == b->n_events && a->source == b->source &&
@@ -113,10 +116,11 @@ static void compare_batches(const fusion_batch *a, const fusion_batch *b, const 
     for (size_t i = 0; same && i < a->n_rows; i++) {
         const fusion_row *x = &a->rows[i], *y = &b->rows[i];
         same = x->path_len == y->path_len && memcmp(x->path, y->path, x->path_len) == 0 && x->size == y->size &&
-               x->is_dir == y->is_dir && memcmp(&x->mtime, &y->mtime, sizeof x->mtime) == 0 && x->is_delete == y->is_delete &&
+               x->is_dir == y->is_dir && memcmp(&x->mtime, &y->mtime, sizeof x->mtime) == 0 &&
+               memcmp(&x->ctime, &y->ctime, sizeof x->ctime) == 0 && x->is_delete == y->is_delete && x->event == y->event &&
                path_is_normal(x->path, x->path_len);
     }
-    EXPECT(same, "two levels disagree about %.*s", (int)body->len, body->base);
+    EXPECT(same, "two batches differ of %.*s", (int)body->len, body->base);
 }
 
 /* Each level's verdict on one body is that of the portable code. */
@@ -142,7 +146,7 @@ static bool scan_alike(const text *body)
 
 static void try_scanner(text *body)
 {
-    print_body(body);
+    print_body(body, 4);
     bool accepted = scan_alike(body);
     const size_t whole = body->len;
     if (accepted && random_below(&state, 50) == 0)
@@ -151,6 +155,48 @@ static void try_scanner(text *body)
     for (uint32_t changes = 1 + random_below(&state, 3); changes; changes--)
         body->base[random_below(&state, (uint32_t)whole)] = (char)random_next(&state);
     scan_alike(body);
+}
+
+/* ---- packed batches ---- */
+
+/* Packed at one level, unpacked at each; what is damaged is refused, or packed again. */
+static void try_packed(text *body)
+{
+    fusion_batch batch, unpacked;
+    packed_parts parts;
+    print_body(body, 16);
+    batch_init(&batch);
+    batch_init(&unpacked);
+    if (scan_body(body->base, body->len, &batch) != SCAN_OK)
+        return;
+    EXPECT(packed_make(&parts, &batch) == PACKED_OK, "no memory");
+    const size_t n = packed_bytes(&parts);
+    char *packed = malloc(n);
+    EXPECT(packed, "no memory");
+    packed_join(&parts, packed);
+    packed_free(&parts);
+    for (int level = SIMD_PORTABLE; level <= (int)simd_best(); level++) {
+        simd_choose(simd_names[level]);
+        EXPECT(batch_unpack(packed, n, &unpacked) == PACKED_OK, "refused: %.*s", (int)body->len, body->base);
+        compare_batches(&batch, &unpacked, body);
+        batch_free(&unpacked);
+    }
+    for (uint32_t round = 0; round < 20; round++) {
+        size_t left = round ? n : random_below(&state, (uint32_t)n);
+        char *block = exactly(packed, left);
+        for (uint32_t changes = round ? 1 + random_below(&state, 3) : 0; changes; changes--)
+            block[random_below(&state, (uint32_t)left)] = (char)random_next(&state);
+        int status = batch_unpack(block, left, &unpacked);
+        EXPECT(status == PACKED_DAMAGED || (round && status == PACKED_OK), "status %d", status);
+        if (status == PACKED_OK) {
+            EXPECT(packed_make(&parts, &unpacked) == PACKED_OK, "no memory");
+            packed_free(&parts);
+        }
+        batch_free(&unpacked);
+        free(block);
+    }
+    free(packed);
+    batch_free(&batch);
 }
 
 /* ---- the search ---- */
@@ -230,6 +276,7 @@ int main(int argc, char **argv)
         for (uint32_t i = 0; i < 10; i++)
             try_paths();
         try_scanner(&body);
+        try_packed(&body);
         try_search();
     }
     text_free(&body);

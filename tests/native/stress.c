@@ -194,12 +194,19 @@ static void save_and_load(fusion_index *ix)
 {
     char name[] = "/tmp/fusion-stress-XXXXXX", why[256];
     const char *reason = "";
-    uint64_t bytes = 0;
     saved_header header;
+    saved_writer writer = {0};
     fusion_index *loaded = malloc(sizeof *loaded);
     int fd = mkstemp(name);
     EXPECT(loaded && fd >= 0 && unlink(name) == 0, "no file");
-    EXPECT(index_save(ix, fd, &bytes) == SAVED_OK, "not saved");
+    pthread_rwlock_rdlock(&ix->lock);
+    bool begun = saved_begin(&writer, ix, "note", 4);
+    pthread_rwlock_unlock(&ix->lock);
+    EXPECT(begun && saved_open(&writer, fd, true) == SAVED_OK, "not begun");
+    while (!writer.done)
+        EXPECT(saved_write_step(&writer) == SAVED_OK, "not saved");
+    saved_end(&writer);
+    EXPECT(saved_verify(fd, &reason) == SAVED_OK, "%s", reason);
     EXPECT(saved_read_header(fd, &header, &reason) == SAVED_OK, "%s", reason);
     EXPECT(index_init(loaded, header.seed, header.mask), "no memory");
     EXPECT(index_load(loaded, fd, &header, &reason) == SAVED_OK, "%s", reason);

@@ -13,6 +13,7 @@ TABLE: dict[type[FusionError], tuple[int, str]] = {
     errors.FusionError: (500, "internal_error"),
     errors.BadRequest: (400, "bad_request"),
     errors.MalformedBody: (400, "malformed_json"),
+    errors.MalformedEncoding: (400, "malformed_encoding"),
     errors.Unauthorized: (401, "unauthorized"),
     errors.Forbidden: (403, "forbidden"),
     errors.NotFound: (404, "not_found"),
@@ -22,11 +23,21 @@ TABLE: dict[type[FusionError], tuple[int, str]] = {
     errors.RouteNotFound: (404, "route_not_found"),
     errors.MethodNotAllowed: (405, "method_not_allowed"),
     errors.BodyTooLarge: (413, "body_too_large"),
+    errors.CompressionTooHigh: (413, "compression_ratio"),
+    errors.UnsupportedEncoding: (415, "unsupported_encoding"),
     errors.SessionObsolete: (419, "session_obsolete"),
     errors.InvalidField: (422, "invalid_field"),
     errors.InternalError: (500, "internal_error"),
     errors.SettingsError: (500, "invalid_settings"),
     errors.DamagedFile: (500, "damaged_file"),
+    errors.DiskFull: (507, "disk_full"),
+    errors.JournalFailed: (503, "journal_failed"),
+    errors.JournalDamaged: (503, "journal_damaged"),
+    errors.SequenceConflict: (503, "sequence_conflict"),
+    errors.DamagedRecord: (500, "damaged_record"),
+    errors.CannotListen: (500, "cannot_listen"),
+    errors.DataDirectoryInUse: (500, "data_directory_in_use"),
+    errors.DamagedBatch: (500, "damaged_batch"),
     errors.NotReady: (503, "not_ready"),
     errors.Overloaded: (503, "overloaded"),
 }
@@ -50,7 +61,14 @@ def test_only_the_unforeseen_shares_its_code() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [errors.MalformedBody, errors.InvalidField, errors.SettingsError, errors.DamagedFile]
+    "error",
+    [
+        errors.MalformedBody,
+        errors.InvalidField,
+        errors.SettingsError,
+        errors.DamagedFile,
+        errors.DamagedBatch,
+    ],
 )
 def test_wrong_input_is_a_value_error(error: type[FusionError]) -> None:
     assert issubclass(error, ValueError)
@@ -95,6 +113,13 @@ def test_overloaded_tells_when_to_come_back() -> None:
     error = errors.Overloaded(retry_after_seconds=2)
     assert error.retry_after_seconds == 2
     assert error.extra == {}
+
+
+def test_damage_names_the_record() -> None:
+    error = errors.JournalDamaged(7, "its checksum is wrong")
+    assert error.detail == "journal damaged at record 7: its checksum is wrong"
+    assert (error.sequence, error.extra["state"]) == (7, "damaged")
+    assert error.retry_after_seconds >= 1
 
 
 def test_surrogates_never_reach_the_wire() -> None:

@@ -277,9 +277,14 @@ def test_wrong_in_an_event(key: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, [], "x", 5])
-def test_events_and_rows_are_objects(wrong: Any) -> None:
+def test_events_are_objects(wrong: Any) -> None:
     assert refused_at({**document(), "events": [{}, wrong]}) == "/events/1"
+
+
+@pytest.mark.parametrize("wrong", [None, True, "x", 5])
+def test_rows_are_objects_or_arrays(wrong: Any) -> None:
     assert refused_at(document(ROW, wrong)) == "/events/0/rows/1"
+    assert refused_at(document(ROW, list(ROW.values()), wrong, fields=list(ROW))) == "/events/0/rows/2"
 
 
 @pytest.mark.parametrize(
@@ -352,6 +357,114 @@ def test_numbers_beyond_a_double_in_deep_documents() -> None:
 def test_the_largest_integers_a_double_can_round_are_numbers() -> None:
     number = "1" + "0" * 308
     assert parse_raw("5.25", f'{number}, "note": "\\udc80"').modified_times == [1e308]
+
+
+# Rows that are arrays
+
+
+def array_row(*values: Any, fields: list[str], **event: Any) -> tuple[bytes, int, float, float, bool]:
+    (read,) = rows_of(parse(encode(document(list(values), fields=fields, **event))))
+    return read
+
+
+def rows_of(body: ParsedBody) -> list[tuple[bytes, int, float, float, bool]]:
+    columns = (body.paths, body.sizes, body.modified_times, body.created_times, body.is_dir)
+    return list(zip(*columns, strict=True))
+
+
+def test_rows_may_be_arrays_in_the_order_of_fields() -> None:
+    assert array_row(*ROW.values(), fields=list(ROW)) == (b"/d/a", 3, 5.25, 4.5, False)
+    assert array_row(True, 7, "x/", fields=["is_directory", "created_time", "path"]) == (
+        b"/x",
+        0,
+        0.0,
+        7.0,
+        True,
+    )
+
+
+def test_an_event_may_mix_arrays_and_objects() -> None:
+    body = parse(
+        encode(
+            {
+                "session_id": "s",
+                "source_type": "message",
+                "events": [
+                    {"fields": ["path"], "rows": [["/a"], {"path": "/b", "size": 2}, ["/c"]]},
+                    {"rows": [["/d", 4], ["/e", 5]], "fields": ["file_path", "size"]},
+                    {"rows": [ROW]},
+                ],
+            }
+        )
+    )
+    assert body.paths == [b"/a", b"/b", b"/c", b"/d", b"/e", b"/d/a"]
+    assert body.sizes == [0, 2, 0, 4, 5, 3]
+    assert body.row_events == [0, 0, 0, 1, 1, 2]
+
+
+def test_fields_that_arrays_could_not_go_by_do_no_harm_without_arrays() -> None:
+    for fields in (None, [], ["size"], ["path", "path"], ["p\ud800"]):
+        assert parsed_row(ROW, fields=fields) == (b"/d/a", 3, 5.25, 4.5, False)
+
+
+def test_of_a_field_named_twice_the_last_value_counts() -> None:
+    assert array_row(5, "/a", fields=["path", "path"])[0] == b"/a"
+    push = document(["/a", "/b", 5], fields=["path", "size", "path"])
+    assert refused_at(push) == "/events/0/rows/0/2"
+
+
+@pytest.mark.parametrize("fields", [{}, {"fields": None}, {"fields": []}, {"fields": ["size", "Path", ""]}])
+@pytest.mark.parametrize("row", [[], ["/a"], [1, 2, 3]])
+def test_arrays_need_fields_that_name_the_path(fields: dict[str, Any], row: list[Any]) -> None:
+    push = document(ROW)
+    push["events"].append({**fields, "rows": [ROW, row]})
+    assert refused_at(push) == "/events/1/fields"
+    push["events"][1]["event_type"] = "delete"
+    assert refused_at(push) == "/events/1/fields"
+
+
+@pytest.mark.parametrize("event_type", ["update", "delete"])
+@pytest.mark.parametrize("row", [[], ["/a"], ["/a", 1, 2.0]])
+def test_an_array_has_a_value_for_each_field(event_type: str, row: list[Any]) -> None:
+    push = document(["/b", 1], row, fields=["path", "size"], event_type=event_type)
+    assert refused_at(push) == "/events/0/rows/1"
+
+
+@pytest.mark.parametrize("number", ["1e999", "1" + "0" * 400])
+def test_a_number_beyond_a_double_is_named_in_an_array_too(number: str) -> None:
+    body = encode(document(ROW, [*ROW.values(), "here"], fields=[*ROW, "more"])).decode()
+    assert refused_at(body.replace('"here"', number).encode()) == "/events/0/rows/1/5"
+
+
+any_rows = st.dictionaries(
+    st.sampled_from(["path", "file_path", *list(ROW)[1:], "is_directory", "other"]),
+    st.sampled_from(
+        [None, True, False, 0, -1, 5, 1.5, "", "/", "/a/", "/a\0", "/\ud800", [], {}, MAX_INT64 + 1]
+    ),
+)
+
+
+@given(st.lists(st.none() | st.text("/ad."), max_size=2), any_rows, st.sampled_from(["insert", "delete"]))
+def test_an_array_is_the_object_with_the_same_values(
+    paths: list[str | None], row: dict[str, Any], event_type: str
+) -> None:
+    row = {**row, **dict(zip(["file_path", "path"], paths, strict=False))}
+    if "path" not in row and "file_path" not in row:
+        row["file_path"] = "/a"
+    fields = list(row)
+    as_object, as_array = (
+        encode(document(ROW, one, fields=fields, event_type=event_type)) for one in (row, list(row.values()))
+    )
+    try:
+        expected = parse(as_object)
+    except InvalidField as error:
+        with pytest.raises(InvalidField) as caught:
+            parse(as_array)
+        assert caught.value.detail == error.detail
+        name = error.pointer.removeprefix("/events/0/rows/1/")
+        assert caught.value.pointer == f"/events/0/rows/1/{fields.index(name)}"
+    else:
+        assert parse(as_array) == expected
 
 
 # Paths
