@@ -6,24 +6,50 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
+
+import orjson
 
 from fusion._index import Applied, Batch, PathIndex
 from fusion.clock import Clock
-from fusion.errors import NotReady, Overloaded, PositionNotFound, SessionObsolete
-from fusion.ingest import Anomaly, EndSession, ExpireSession, Ingest, OpenSession, Push, Record, Reset
+from fusion.errors import (
+    DamagedRecord,
+    FusionError,
+    JournalDamaged,
+    NotReady,
+    Overloaded,
+    PositionNotFound,
+    SessionObsolete,
+)
+from fusion.ingest import Ingest
+from fusion.journal import Journal, Recovered
 from fusion.readiness import Readiness
+from fusion.records import (
+    Anomaly,
+    EndSession,
+    ExpireSession,
+    OpenSession,
+    Push,
+    Record,
+    Reset,
+    decode,
+    encode,
+)
 from fusion.sessions import Session, Sessions
 from fusion.settings import DatastoreSettings
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _DAY_SECONDS = 86_400
+_RETRY_SECONDS = 1.0
 
 
 class SessionGrant(NamedTuple):
@@ -39,6 +65,9 @@ class Datastore:
     writer thread once they are applied. `index` is there to be read. Methods that name a session raise
     SessionNotFound when it is unknown, expired or ended and SessionObsolete when a newer one took its place;
     a change is judged so twice, on arrival (by the clock, too) and when its turn comes, which is what counts.
+    Until the journal is replayed they raise NotReady, and for good JournalDamaged when that is not possible.
+
+    Without a journal nothing outlives the process.
     """
 
     def __init__(
@@ -48,12 +77,15 @@ class Datastore:
         *,
         clock: Clock,
         wall: Callable[[], float] = time.time,
+        journal: Journal | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
         self.index = PathIndex()
         self._clock = clock
         self._wall = wall
+        self._journal = journal
+        self._replayed = self._to_replay = 0  # records
         # Guards sessions, readiness, positions and latency; never held while the index works. A record is
         # queued under it where its session was just judged: the order of judgements is the order of the log.
         self._lock = threading.Lock()
@@ -61,17 +93,58 @@ class Datastore:
         self._readiness = Readiness()
         self._positions: dict[str, int] = {}  # by task id
         self._last_event_latency_ms = 0.0
-        self._ingest = Ingest(name, self._apply, self._on_drained, queue_bytes=settings.queue_bytes)
+        self._unrecorded: list[str] = []  # expired sessions whose records could not be kept yet
+        self._ingest = Ingest(
+            name,
+            append=self._append,
+            apply=self._apply,
+            on_applied=self._on_applied,
+            queue_bytes=settings.queue_bytes,
+        )
 
     def start(self) -> None:
-        """Begin to apply changes. Until then the state is `recovering`, and what arrives waits."""
-        with self._lock:
-            self._readiness.recovering = False
-        self._ingest.start()
+        """Begin to recover, then to apply changes. Until then the state is `recovering`."""
+        if self._journal is None:
+            self.recover()
+            self._ingest.start()
+        else:
+            self._ingest.start(self.recover)
+
+    def work(self) -> bool:
+        """Without `start`: see one group of changes through, after `recover`; False when closed and done."""
+        return self._ingest.work()
 
     def close(self) -> None:
         """Apply everything accepted so far, then stop for good."""
         self._ingest.close()
+        if self._journal is not None:
+            self._journal.close()
+
+    @property
+    def recovering(self) -> bool:
+        """The journal is being replayed: what came before is not known yet."""
+        return self._readiness.recovering and self._ingest.refusal is None
+
+    def health(self) -> dict[str, Any]:
+        """What an operator wants to know. `ok`: changes are taken, and kept as the settings say."""
+        journal = self._journal and self._journal.status()
+        refusal = self._ingest.refusal
+        problem = refusal.detail if refusal else journal and journal["error"]
+        return {
+            "ok": not (self.recovering or problem),
+            "state": self.state,
+            "problem": problem,
+            "durability": self.settings.durability,
+            "queue": self.queue,
+            "inflight": self.inflight,
+            "recovery": {"replayed": self._replayed, "records": self._to_replay} if self.recovering else None,
+            "journal": journal,
+        }
+
+    def check_space(self) -> None:
+        """Raises DiskFull when a push would be refused for want of room on the disk."""
+        if self._journal is not None:
+            self._journal.check_space()
 
     # Readiness
 
@@ -100,6 +173,8 @@ class Datastore:
         with self._lock:
             self._sweep()
             state, losses = self._readiness.state.value, self._readiness.losses
+        if self._ingest.refusal is not None:
+            raise self._ingest.refusal
         if state != "ready":
             raise NotReady(state, self.queue, self.inflight)
         if since not in (None, losses):
@@ -117,6 +192,7 @@ class Datastore:
         session_id = str(uuid4())
         log.info("%s: session %s for task %.200r, client %.500r", self.name, session_id, task_id, client_info)
         with self._lock:
+            self._require_recovered()
             # Sessions silent for too long by now are expired, not obsolete.
             self._sweep()
             return self._ingest.submit(
@@ -141,6 +217,7 @@ class Datastore:
     def sessions(self) -> list[dict[str, Any]]:
         """The active sessions in order of creation; times are epoch seconds."""
         with self._lock:
+            self._require_recovered()
             self._sweep()
             return [
                 {
@@ -169,10 +246,11 @@ class Datastore:
     # Changes
 
     def push(self, batch: Batch) -> Future[Any]:
-        """Queue a batch: its future is done when every row of it is applied.
+        """Queue a batch: its future is done when every row of it is kept and applied.
 
-        A batch whose source is `anomaly` trips the circuit breaker. Raises Overloaded when the queue is full;
-        the attempt counts as a sign of life all the same, since the session is not to blame.
+        A batch whose source is `anomaly` trips the circuit breaker. Raises Overloaded when the queue is full,
+        DiskFull when the disk is; the attempt counts as a sign of life all the same, since the session is not
+        to blame.
         """
         with self._lock:
             session = self._admit(batch.session_id)
@@ -181,6 +259,7 @@ class Datastore:
             self._touch(session)
             if batch.source_type == "anomaly":
                 return self._ingest.submit(Anomaly(session.session_id, None, self._wall()))
+            self.check_space()
             future = self._ingest.submit(Push(batch, self._wall()), batch.nbytes)
             session.pushes += 1
         future.add_done_callback(lambda _: self._answered(session))
@@ -263,14 +342,36 @@ class Datastore:
     # On arrival, under the lock
 
     def _sweep(self) -> None:
-        for session_id in self._sessions.sweep(self._clock.now()):
-            if session_id == self._sessions.authoritative:
-                self._readiness.lose()
-            # Once closed there is no log to write to; the next start gives every session its time anew.
-            with suppress(Overloaded):
-                self._ingest.submit(ExpireSession(session_id, self._wall()))
+        if self._readiness.recovering:
+            return
+        found = self._sessions.sweep(self._clock.now())
+        if self._sessions.authoritative in found:
+            self._readiness.silence()
+        self._unrecorded += found
+        # Once closed there is no log to write to; the next start gives every session its time anew.
+        with suppress(FusionError):
+            while self._unrecorded:
+                session_id = self._unrecorded[0]
+                future = self._ingest.submit(ExpireSession(session_id, self._wall()))
+                del self._unrecorded[0]
+                future.add_done_callback(partial(self._recorded, session_id))
+
+    def _recorded(self, session_id: str, future: Future[None]) -> None:
+        """What could not be kept is tried again with the next look at the sessions.
+
+        The lock may be held, or not.
+        """
+        if future.exception() is not None:
+            self._unrecorded.append(session_id)
+
+    def _require_recovered(self) -> None:
+        if self._ingest.refusal is not None:
+            raise self._ingest.refusal
+        if self._readiness.recovering:
+            raise NotReady("recovering", self.queue, self.inflight)
 
     def _admit(self, session_id: str) -> Session:
+        self._require_recovered()
         self._sweep()
         return self._sessions.admit(session_id)
 
@@ -288,7 +389,105 @@ class Datastore:
             session.pushes -= 1
             self._touch(session)
 
-    # The writer's turn, in log order
+    # The writer's turn: first what was, then what comes, in log order
+
+    def recover(self) -> None:
+        """Go on where the journal ends. Raises JournalDamaged, and Overloaded when closed meanwhile."""
+        try:
+            if self._journal is not None:
+                self._recover_from(self._journal)
+        except JournalDamaged as error:
+            log.error("%s: %s", self.name, error)
+            with self._lock:
+                self._readiness.damaged = True
+            raise
+        with self._lock:
+            self._sessions.renew(self._clock.now())
+            self._readiness.recovering = False
+        self._on_applied(self.queue == 0)
+
+    def _recover_from(self, journal: Journal) -> None:
+        recovered = self._until_it_works(journal.recover)
+        self.index = recovered.index
+        if recovered.state is not None:
+            self._load(recovered.state)
+        self._replay(recovered)
+        if recovered.lost or recovered.unsure:
+            self._end_all_sessions(recovered.lost)
+
+    def _until_it_works(self, call: Callable[[], T]) -> T:
+        """Whatever hinders a recovery, damage apart, may pass."""
+        while True:
+            try:
+                return call()
+            except JournalDamaged:
+                raise
+            except FusionError as error:
+                log.error("%s: %s; trying again", self.name, error)
+            self._ingest.pause(_RETRY_SECONDS)
+            self._require_open()
+
+    def _require_open(self) -> None:
+        if self._ingest.closing:
+            raise Overloaded("the server is stopping; send this again later")
+
+    def _replay(self, recovered: Recovered) -> None:
+        self._to_replay = recovered.last_sequence - recovered.sequence
+        for sequence, data in recovered.records:
+            self._require_open()
+            try:
+                record = decode(data)
+            except DamagedRecord as error:
+                raise JournalDamaged(sequence, error.detail) from None
+            with suppress(FusionError):  # it was refused before, too
+                self._apply(record)
+            self._replayed += 1
+
+    def _end_all_sessions(self, lost: int) -> None:
+        """Acknowledged changes are gone or may be, so that only new snapshots can make the tree whole."""
+        log.warning(
+            "%s: the machine stopped before all of the journal was on its disk (%d records are known to be"
+            " lost); every session has to begin anew",
+            self.name, lost,
+        )  # fmt: skip
+        records = [EndSession(session.session_id, self._wall()) for session in self._sessions.active()]
+        self._until_it_works(lambda: self._append(records))
+        for record in records:
+            self._apply(record)
+
+    def _load(self, state: bytes) -> None:
+        document = orjson.loads(state)
+        with self._lock:
+            self._sessions.load(document["sessions"])
+            self._readiness.load(document["readiness"])
+            self._positions = document["positions"]
+            self._last_event_latency_ms = document["last_event_latency_ms"]
+
+    def _dump(self) -> bytes:
+        """All that belongs to the log up to here, the index apart."""
+        with self._lock:
+            return orjson.dumps(
+                {
+                    "sessions": self._sessions.dump(),
+                    "readiness": self._readiness.dump(),
+                    "positions": self._positions,
+                    "last_event_latency_ms": self._last_event_latency_ms,
+                }
+            )
+
+    def _append(self, records: Sequence[Record]) -> None:
+        if self._journal is not None:
+            self._journal.append([encode(record) for record in records])
+
+    def _on_applied(self, drained: bool) -> None:
+        if drained:
+            with self._lock:
+                self._readiness.drained()
+        if self._journal is not None and self._journal.checkpoint_due:
+            try:
+                self._journal.checkpoint(self.index.instant(self._dump()))
+            except Exception as error:  # without one the log only grows longer
+                log.error("%s: no checkpoint could be begun: %s", self.name, error)
 
     def _apply(self, record: Record) -> Any:
         match record:
@@ -341,7 +540,8 @@ class Datastore:
             if batch.max_index > self._positions.get(session.task_id, 0):
                 self._positions[session.task_id] = batch.max_index
             if batch.last_index > 0:
-                self._last_event_latency_ms = max(0.0, round(self._wall() * 1000 - batch.last_index, 3))
+                now = record.at if self._readiness.recovering else self._wall()
+                self._last_event_latency_ms = max(0.0, round(now * 1000 - batch.last_index, 3))
             if is_snapshot and batch.n_rows:
                 self._readiness.snapshot_rows()
             if is_snapshot and batch.is_snapshot_end:
@@ -360,10 +560,6 @@ class Datastore:
                 # The views were lost while the reset waited; what comes in since then is not its to remove.
                 raise NotReady(self._readiness.state.value, self.queue, self.inflight)
         self.index.clear()
-
-    def _on_drained(self) -> None:
-        with self._lock:
-            self._readiness.drained()
 
 
 def _shown(path: str) -> str:

@@ -1,6 +1,7 @@
-"""The way into a datastore: records, a queue bounded in bytes, and the one thread that applies them in order.
+"""The way into a datastore: a queue of records bounded in bytes, and the one writer that sees them through in
+order.
 
-Every change is a record, and the order in which the queue took the records is the order of the log.
+The order in which the queue took the records is the order of the log.
 """
 
 from __future__ import annotations
@@ -8,57 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from fusion._index import Batch
 from fusion.errors import FusionError, Overloaded
+from fusion.records import Record
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenSession:
-    session_id: str
-    task_id: str
-    client_ip: str
-    timeout_seconds: int
-    at: float  # arrival, epoch seconds; the same in every record
-
-
-@dataclass(frozen=True, slots=True)
-class EndSession:
-    session_id: str
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class ExpireSession:
-    session_id: str
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    batch: Batch
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Anomaly:
-    session_id: str
-    reason: str | None
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Reset:
-    at: float
-
-
-Record = OpenSession | EndSession | ExpireSession | Push | Anomaly | Reset
 
 
 class _Entry(NamedTuple):
@@ -68,27 +26,30 @@ class _Entry(NamedTuple):
 
 
 class Ingest:
-    """A queue and its writer thread.
+    """A queue and the writer that empties it.
 
-    The writer takes all that is queued as one group, applies record by record, calls `on_drained` when
-    nothing more came in meanwhile, and only then completes the group's futures: whoever reads an answer finds
-    the readiness that follows from it. A record that cannot be applied fails alone, with the error `apply`
+    `work` takes all that is queued as one group, lets `append` keep it, applies record by record, calls
+    `on_applied` (True: nothing more came in meanwhile), and completes the group's futures in the end: whoever
+    reads an answer finds the readiness that follows from it. What `append` raises is the outcome of the whole
+    group, which is not applied then. A record that cannot be applied fails alone, with the error `apply`
     raised.
 
-    `submit`, `queue` and `inflight` may be used from any thread; `apply` and `on_drained` are called from the
-    writer thread alone, without a lock held, and so are the callbacks of the futures.
+    `submit`, `queue` and `inflight` may be used from any thread; `work` by one, usually that of `start`. The
+    three are called by that thread alone, without a lock held, and so are the callbacks of the futures.
     """
 
     def __init__(
         self,
         name: str,
-        apply: Callable[[Record], Any],
-        on_drained: Callable[[], None],
         *,
+        append: Callable[[Sequence[Record]], None],
+        apply: Callable[[Record], Any],
+        on_applied: Callable[[bool], None],
         queue_bytes: int,
     ) -> None:
+        self._append = append
         self._apply = apply
-        self._on_drained = on_drained
+        self._on_applied = on_applied
         self._queue_bytes = queue_bytes
         self._changed = threading.Condition()
         self._queued: deque[_Entry] = deque()
@@ -96,6 +57,8 @@ class Ingest:
         self._inflight = 0
         self._closing = False
         self._writer = threading.Thread(target=self._run, name=f"fusion-writer-{name}", daemon=True)
+        self._prepare: Callable[[], None] = lambda: None
+        self._refusal: FusionError | None = None
 
     @property
     def queue(self) -> int:
@@ -107,22 +70,41 @@ class Ingest:
         """Records taken by the writer and not applied yet."""
         return self._inflight
 
-    def start(self) -> None:
+    @property
+    def closing(self) -> bool:
+        return self._closing
+
+    @property
+    def refusal(self) -> FusionError | None:
+        """Why nothing is taken any more, other than that it is closing."""
+        return self._refusal
+
+    def start(self, prepare: Callable[[], None] = lambda: None) -> None:
+        """Let a thread work, after `prepare`.
+
+        What that raises is the outcome of everything submitted, for good.
+        """
+        self._prepare = prepare
         self._writer.start()
 
     def close(self) -> None:
         """Take no more, apply what is queued, and wait for the writer to end."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
+            self._changed.notify_all()
         if self._writer.ident is not None:
             self._writer.join()
+
+    def pause(self, seconds: float) -> None:
+        """Wait that long, or until `close`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, seconds)
 
     def submit(self, record: Record, size_bytes: int = 0) -> Future[Any]:
         """Queue a record; the future has what `apply` returned. It cannot be cancelled.
 
-        Raises Overloaded when its bytes would exceed the bound beside what is held already, and once closed.
-        A record without bytes is always taken.
+        Raises Overloaded when its bytes would exceed the bound beside what is held already, and once closed;
+        and the refusal, if there is one. A record without bytes is always taken.
         """
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
@@ -131,6 +113,8 @@ class Ingest:
                 raise Overloaded(
                     "the server is stopping; nothing of this request was taken, send it again later"
                 )
+            if self._refusal is not None:
+                raise self._refusal
             if size_bytes and self._held_bytes and self._held_bytes + size_bytes > self._queue_bytes:
                 raise Overloaded()
             self._queued.append(_Entry(record, size_bytes, future))
@@ -138,23 +122,41 @@ class Ingest:
             self._changed.notify()
         return future
 
+    def work(self) -> bool:
+        """Wait for records and see one group of them through; False when closed and done."""
+        group = self._take()
+        if not group:
+            return False
+        failure = self._outcome(self._append, [entry.record for entry in group])[1]
+        outcomes = []
+        while group:
+            entry = group.popleft()  # so that its body is freed as soon as it is applied
+            result = (None, failure) if failure else self._outcome(self._apply, entry.record)
+            outcomes.append((entry.future, *result))
+            with self._changed:
+                self._inflight -= 1
+                self._held_bytes -= entry.size_bytes
+            del entry
+        self._on_applied(not self._queued)
+        for future, result, error in outcomes:
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+        return True
+
     def _run(self) -> None:
-        while group := self._take():
-            outcomes = []
-            while group:
-                entry = group.popleft()  # so that its body is freed as soon as it is applied
-                outcomes.append((entry.future, *self._outcome(entry.record)))
-                with self._changed:
-                    self._inflight -= 1
-                    self._held_bytes -= entry.size_bytes
-                del entry
-            if not self._queued:
-                self._on_drained()
-            for future, result, error in outcomes:
-                if error is None:
-                    future.set_result(result)
-                else:
-                    future.set_exception(error)
+        try:
+            self._prepare()
+        except FusionError as error:
+            with self._changed:
+                self._refusal = error
+                refused, self._queued = self._queued, deque()
+            for entry in refused:
+                entry.future.set_exception(error)
+            return
+        while self.work():
+            pass
 
     def _take(self) -> deque[_Entry]:
         """Everything queued; nothing when closed and done."""
@@ -165,11 +167,11 @@ class Ingest:
             self._inflight = len(group)
             return group
 
-    def _outcome(self, record: Record) -> tuple[Any, BaseException | None]:
+    def _outcome(self, call: Callable[[Any], Any], argument: Any) -> tuple[Any, BaseException | None]:
         try:
-            return self._apply(record), None
+            return call(argument), None
         except FusionError as error:
             return None, error
         except BaseException as error:  # the writer must outlive whatever one record does
-            log.exception("a record could not be applied: %s", type(record).__name__)
+            log.exception("a record could not be written: %s", type(argument).__name__)
             return None, error

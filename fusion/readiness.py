@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class State(StrEnum):
@@ -18,6 +19,7 @@ class State(StrEnum):
     STALE = "stale"  # the authoritative session expired or ended
     TRIPPED = "tripped"  # the circuit breaker is open
     RECOVERING = "recovering"  # the log is not replayed yet
+    DAMAGED = "damaged"  # the journal has a hole
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +31,19 @@ class Trip:
     session_id: str  # who sent the last signal
 
 
+_KEPT_FLAGS = ("opened", "serving", "rows", "counts", "ended")
+
+
 class Readiness:
     """Not thread-safe: the datastore holds its lock around every call."""
 
     def __init__(self) -> None:
         self.recovering = True
+        self.damaged = False
         self.trip: Trip | None = None
         self._opened = False  # there ever was a session
-        self._serving = False  # the authoritative session is alive
+        self._serving = False  # the authoritative session is alive, by the log
+        self._silent = False  # it was found silent for too long; the log will say so
         self._rows = False  # a snapshot row came since the session was opened, or since its last end
         self._counts = False  # the latest snapshot began after the last anomaly signal
         self._ended = False  # a snapshot end came that may make the views ready
@@ -45,13 +52,15 @@ class Readiness:
 
     @property
     def state(self) -> State:
+        if self.damaged:
+            return State.DAMAGED
         if self.recovering:
             return State.RECOVERING
         if self.trip is not None:
             return State.TRIPPED
         if not self._opened:
             return State.EMPTY
-        if not self._serving:
+        if not self._serving or self._silent:
             return State.STALE
         if self._latched:
             return State.READY
@@ -65,12 +74,17 @@ class Readiness:
     def open(self) -> None:
         """A new authoritative session, and with it its first snapshot."""
         self._opened = self._serving = True
+        self._silent = False
         self._rows, self._counts = False, True
         self._close()
 
+    def silence(self) -> None:
+        """The authoritative session was found expired: views close at once, all else waits for the log."""
+        self._silent = True
+
     def lose(self) -> None:
         """The authoritative session expired or was ended."""
-        self._serving = False
+        self._serving = self._silent = False
         self._close()
 
     def snapshot_rows(self) -> None:
@@ -86,12 +100,12 @@ class Readiness:
 
     def anomaly(self, tripped_at: float, reason: str | None, session_id: str) -> Trip:
         """Open the breaker, or note one more signal: only a snapshot that begins after it closes it."""
+        self._close()
         if self.trip is not None:
             tripped_at = self.trip.tripped_at
             reason = self.trip.reason if reason is None else reason
         self.trip = Trip(tripped_at, reason, session_id)
         self._counts = False
-        self._close()
         return self.trip
 
     def drained(self) -> None:
@@ -100,6 +114,19 @@ class Readiness:
             self._latched = True
             self.trip = None
 
+    def dump(self) -> dict[str, Any]:
+        """What outlives the process, for JSON: the state by the log alone."""
+        trip = self.trip and [self.trip.tripped_at, self.trip.reason, self.trip.session_id]
+        return {"trip": trip} | {name: getattr(self, f"_{name}") for name in _KEPT_FLAGS}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a dump."""
+        self.trip = state["trip"] and Trip(*state["trip"])
+        for name in _KEPT_FLAGS:
+            setattr(self, f"_{name}", state[name])
+
     def _close(self) -> None:
+        if self._ended:  # that snapshot has closed the breaker, whether or not views were shown since
+            self.trip = None
         self.losses += self._latched
         self._ended = self._latched = False

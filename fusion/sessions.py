@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from fusion.errors import SessionNotFound, SessionObsolete
 
@@ -27,9 +28,12 @@ class Session:
     timeout_seconds: int
     created_at: float  # epoch seconds
     last_activity: float  # epoch seconds
-    seen: float  # the serving clock at the last sign of life
+    seen: float = -math.inf  # the serving clock at the last sign of life
     pushes: int = 0  # accepted and not answered yet: whoever waits for us is not silent
     expired: bool = False  # found silent for too long; its record is on the way to the log
+
+
+_KEPT_FIELDS = ("session_id", "task_id", "client_ip", "timeout_seconds", "created_at", "last_activity")
 
 
 class Sessions:
@@ -75,6 +79,32 @@ class Sessions:
         self._active.pop(session_id, None)
         self._obsolete.pop(session_id, None)
         self._disinherit(session_id)
+
+    # What outlives the process
+
+    def dump(self) -> dict[str, Any]:
+        """The state by the log alone, for JSON."""
+        return {
+            "authoritative": self.authoritative,
+            "active": [
+                [getattr(session, name) for name in _KEPT_FIELDS] for session in self._active.values()
+            ],
+            "obsolete": list(self._obsolete),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a dump."""
+        self.authoritative = state["authoritative"]
+        sessions = [Session(**dict(zip(_KEPT_FIELDS, fields, strict=True))) for fields in state["active"]]
+        self._active = {session.session_id: session for session in sessions}
+        self._obsolete = dict.fromkeys(state["obsolete"])
+
+    def renew(self, now: float) -> None:
+        """Every lease begins at this reading of the clock."""
+        self._look_again = math.inf
+        for session in self._active.values():
+            session.seen = now
+            self._look_again = min(self._look_again, now + session.timeout_seconds)
 
     # Questions
 

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 from fusion.errors import SettingsError
 
 SCOPES = ("read", "ingest", "admin")
+# Of what is acknowledged, what survives: a power cut too; the end of the process; nothing.
+DURABILITIES = ("fsync", "os", "none")
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -29,6 +31,7 @@ class ServerSettings:
     port: int = 8102  # 0: any free one
     data_dir: Path = Path("fusion-data")  # relative to the working directory
     max_body_bytes: int = 16 * MIB
+    min_free_bytes: int = 256 * MIB  # of the data directory's file system; with less, pushes are refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class DatastoreSettings:
     session_timeout_seconds: int = 30
     allow_concurrent_push: bool = False
     queue_bytes: int = 64 * MIB  # of pushes accepted and not applied yet
+    durability: str = "fsync"
+    checkpoint_bytes: int = 64 * MIB  # of journal, at least, between two checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,10 @@ def _sha256(value: Any) -> str | None:
     return value.lower() if isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value) else None
 
 
+def _durability(value: Any) -> str | None:
+    return value if isinstance(value, str) and value in DURABILITIES else None
+
+
 def _scopes(value: Any) -> tuple[str, ...] | None:
     if not isinstance(value, list) or not value or any(scope not in SCOPES for scope in value):
         return None
@@ -142,11 +151,14 @@ _SERVER = {
     "port": _integer(0, 65_535),
     "data_dir": _Kind("the path of a directory", _path),
     "max_body_bytes": _integer(1, GIB),
+    "min_free_bytes": _integer(0, 1024 * GIB),
 }
 _DATASTORE = {
     "session_timeout_seconds": _integer(1, 365 * 86_400),
     "allow_concurrent_push": _Kind("true or false", _boolean),
     "queue_bytes": _integer(1, 64 * GIB),
+    "durability": _Kind(f"one of {', '.join(DURABILITIES)}", _durability),
+    "checkpoint_bytes": _integer(0, 1024 * GIB),
 }
 _KEY = {
     "key_sha256": _Kind("the SHA-256 of a key as 64 hex digits", _sha256),

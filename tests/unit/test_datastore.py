@@ -8,14 +8,27 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+from memory_log import MemoryLog
+from service import until
 
 from fusion import PathIndex
 from fusion._index import Batch
 from fusion.datastore import Datastore
-from fusion.errors import NotReady, Overloaded, PositionNotFound, SessionNotFound, SessionObsolete
+from fusion.errors import (
+    DiskFull,
+    FusionError,
+    JournalFailed,
+    NotReady,
+    Overloaded,
+    PositionNotFound,
+    SessionNotFound,
+    SessionObsolete,
+)
+from fusion.journal import Journal
 from fusion.settings import DatastoreSettings
 
 STUCK_SECONDS = 60.0
@@ -523,13 +536,18 @@ def test_of_two_sessions_that_open_at_once_the_later_one_wins(
 def test_recovering_until_started() -> None:
     datastore = Datastore("early", DatastoreSettings(), clock=Clock())
     assert datastore.state == "recovering"
-    opening = datastore.open_session("task", None, "")
-    with pytest.raises(NotReady) as refusal:
-        datastore.check_ready()
-    assert refusal.value.extra == {"state": "recovering", "queue": 1, "inflight": 0}
+    for call in (
+        datastore.check_ready,
+        datastore.sessions,
+        lambda: datastore.open_session("task", None, ""),
+        lambda: datastore.heartbeat("any"),
+        lambda: datastore.push(batch("any")),
+    ):
+        with pytest.raises(NotReady) as refusal:
+            call()
+        assert refusal.value.extra == {"state": "recovering", "queue": 0, "inflight": 0}
     datastore.start()
-    answer(opening)
-    assert datastore.state == "snapshot"
+    assert datastore.state == "empty"
     datastore.close()
 
 
@@ -1045,3 +1063,41 @@ def test_many_threads_at_once(shared: Store) -> None:
     assert failures == []
     assert len(shared.files()) == 200
     assert (shared.datastore.queue, shared.datastore.inflight) == (0, 0)
+
+
+@pytest.mark.parametrize("error", [DiskFull(), JournalFailed()])
+def test_a_recovery_that_cannot_be_written_yet_goes_on_when_it_can(
+    error: FusionError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut the end of the sessions has to get into the journal, whose disk may be full."""
+    monkeypatch.setattr("fusion.datastore._RETRY_SECONDS", 0.01)
+
+    def life(log: MemoryLog) -> Datastore:
+        journal = Journal(
+            tmp_path,
+            sync=False,
+            checkpoint_bytes=1 << 30,
+            min_free_bytes=0,
+            open_log=lambda path, *, sync: log,
+        )
+        datastore = Datastore("one", DatastoreSettings(), clock=Clock(), journal=journal)
+        datastore.start()
+        return datastore
+
+    log = MemoryLog()
+    datastore = life(log)
+    until(lambda: not datastore.recovering)
+    session = answer(datastore.open_session("task", None, "")).session_id
+    answer(datastore.push(batch(session, source="snapshot", end=True)))
+    assert datastore.state == "ready"
+    datastore.close()
+    (tmp_path / "unsynced").write_text("another run of the machine")
+
+    log = log.reopened()
+    log.failing = error
+    datastore = life(log)
+    until(lambda: datastore.health()["journal"]["error"])
+    assert datastore.state == "recovering"
+    log.failing = None
+    until(lambda: datastore.state == "stale")
+    datastore.close()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from typing import Any
 
 import pytest
 
-from fusion.errors import NotReady, Overloaded
-from fusion.ingest import Ingest, Record, Reset
+from fusion.errors import JournalDamaged, JournalFailed, NotReady, Overloaded
+from fusion.ingest import Ingest
+from fusion.records import Record, Reset
 
 STUCK_SECONDS = 60.0
 
@@ -27,19 +28,34 @@ class Writer:
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
-        self.ingest = Ingest("test", self._apply, self._on_drained, queue_bytes=queue_bytes)
+        self.groups: list[list[float]] = []  # as they were appended
+        self.append_error: BaseException | None = None
+        self.ingest = Ingest(
+            "test",
+            append=self._append,
+            apply=self._apply,
+            on_applied=self._on_applied,
+            queue_bytes=queue_bytes,
+        )
+
+    def _append(self, records: Sequence[Record]) -> None:
+        self.groups.append([record.at for record in records])
+        if self.append_error is not None:
+            raise self.append_error
 
     def _apply(self, record: Record) -> Any:
         self.entered.set()
         assert self.gate.wait(STUCK_SECONDS)
+        assert record.at in self.groups[-1], "applied before it was appended"
         self.applied.append(record.at)
         self.during.get(record.at, lambda: None)()
         if record.at in self.errors:
             raise self.errors[record.at]
         return f"result {record.at}"
 
-    def _on_drained(self) -> None:
-        self.drained_after.append(len(self.applied))
+    def _on_applied(self, drained: bool) -> None:
+        if drained:
+            self.drained_after.append(len(self.applied))
 
     def submit(self, at: float, size_bytes: int = 0) -> Future[Any]:
         return self.ingest.submit(Reset(at), size_bytes)
@@ -164,6 +180,73 @@ def test_it_has_not_drained_while_something_came_in(writer: Writer) -> None:
     result(later[0])
     assert drained_before_answer == [[]]
     assert writer.drained_after == [2]
+
+
+# The log
+
+
+def test_everything_queued_is_one_group(writer: Writer) -> None:
+    futures = [writer.submit(at) for at in (1, 2, 3)]
+    writer.ingest.start()
+    wait(futures, STUCK_SECONDS)
+    writer.hold()
+    futures = [writer.submit(4)]
+    writer.wait_until_held()
+    futures += [writer.submit(at) for at in (5, 6)]
+    writer.gate.set()
+    wait(futures, STUCK_SECONDS)
+    assert writer.groups == [[1, 2, 3], [4], [5, 6]]
+
+
+@pytest.mark.parametrize("error", [JournalFailed(), RuntimeError("unforeseen")])
+def test_a_group_that_cannot_be_appended_fails_and_is_not_applied(writer: Writer, error: Exception) -> None:
+    writer.append_error = error
+    futures = [writer.submit(at, 300) for at in (1, 2, 3)]
+    writer.ingest.start()
+    for future in futures:
+        with pytest.raises(type(error)):
+            result(future)
+    assert writer.applied == []
+    assert (writer.ingest.queue, writer.ingest.inflight) == (0, 0)
+    writer.append_error = None
+    assert result(writer.submit(4, 1000)) == "result 4"
+
+
+def test_the_thread_prepares_before_it_works(writer: Writer) -> None:
+    prepared: list[int] = []
+    future = writer.submit(1)
+    writer.ingest.start(lambda: prepared.append(len(writer.applied)))
+    result(future)
+    assert prepared == [0]
+
+
+def test_what_preparing_raises_is_the_outcome_of_everything(writer: Writer) -> None:
+    def prepare() -> None:
+        raise JournalDamaged(3, "it is missing")
+
+    before = writer.submit(1)
+    writer.ingest.start(prepare)
+    with pytest.raises(JournalDamaged):
+        result(before)
+    with pytest.raises(JournalDamaged):
+        writer.submit(2)
+    assert isinstance(writer.ingest.refusal, JournalDamaged)
+    assert writer.applied == []
+
+
+def test_a_pause_ends_with_close(writer: Writer) -> None:
+    writer.ingest.start(lambda: writer.ingest.pause(STUCK_SECONDS))
+    writer.ingest.close()
+    assert writer.ingest.closing
+
+
+def test_without_a_thread_each_call_sees_one_group_through(writer: Writer) -> None:
+    futures = [writer.submit(at) for at in (1, 2)]
+    assert writer.ingest.work()
+    assert [result(future) for future in futures] == ["result 1", "result 2"]
+    writer.submit(3)
+    writer.ingest.close()
+    assert [writer.ingest.work(), writer.ingest.work()] == [True, False]
 
 
 # The bound

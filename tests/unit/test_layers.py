@@ -21,7 +21,7 @@ LEAVES = ["errors"]
 DECODING = [*LEAVES, "events", "patterns"]
 BELOW_INDEX = [*DECODING, "files"]
 ENGINE = [*DECODING, "_index"]
-STORE = ["settings", "clock", "sessions", "readiness", "ingest", "datastore"]
+STORE = ["settings", "clock", "sessions", "readiness", "ingest", "journal", "data_directory", "datastore"]
 
 # module (or pattern of modules) -> the modules of the package that it may import
 TABLE = {
@@ -34,8 +34,16 @@ TABLE = {
     "clock": LEAVES,
     "sessions": [*LEAVES, "clock", "settings"],
     "readiness": [*LEAVES, "settings"],
-    "ingest": [*LEAVES, "_index", "clock", "settings"],
-    "datastore": [*ENGINE, *STORE],
+    "records": [*LEAVES, "_index"],
+    "ingest": [*LEAVES, "records"],
+    "log": [],
+    "sqlite_log": [*LEAVES, "files", "log"],
+    "checkpoints": ["_index"],
+    "unsynced": ["files"],
+    "journal": [*LEAVES, "_index", "checkpoints", "files", "log", "sqlite_log", "unsynced"],
+    "data_directory": LEAVES,
+    "check": [*LEAVES, "_index", "checkpoints", "journal", "records", "sqlite_log"],
+    "datastore": [*ENGINE, *STORE, "records"],
     "api": ["api.*"],
     "api.*": [*ENGINE, *STORE, "api", "api.*"],
     "agent": ["agent.*"],
@@ -48,7 +56,10 @@ TABLE = {
 
 # third-party package -> the modules that may import it
 OUTSIDE = {
+    "google_crc32c": ["sqlite_log"],
     "sanic": ["api", "api.*"],
+    "backports": ["api.*"],
+    "compression": ["api.*"],
     "uvloop": ["api", "api.*", "cli"],
     "httpx": ["agent.*", "cli"],
     "inotify_simple": ["agent.*"],

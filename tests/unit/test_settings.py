@@ -74,12 +74,16 @@ def test_without_a_file_there_is_one_datastore() -> None:
 
 def test_everything_can_be_set(load: Load) -> None:
     settings = load(
-        '[server]\nhost = "::1"\nport = 0\ndata_dir = "/data"\nmax_body_bytes = 1000\n'
+        '[server]\nhost = "::1"\nport = 0\ndata_dir = "/data"\nmax_body_bytes = 1000\nmin_free_bytes = 9\n'
         "[datastores.a]\nsession_timeout_seconds = 1\nallow_concurrent_push = true\nqueue_bytes = 5000\n"
+        'durability = "os"\ncheckpoint_bytes = 77\n'
         "[datastores.B-2_c]\n"
     )
-    assert settings.server == ServerSettings("::1", 0, Path("/data"), 1000)
-    assert dict(settings.datastores) == {"a": DatastoreSettings(1, True, 5000), "B-2_c": DatastoreSettings()}
+    assert settings.server == ServerSettings("::1", 0, Path("/data"), 1000, 9)
+    assert dict(settings.datastores) == {
+        "a": DatastoreSettings(1, True, 5000, "os", 77),
+        "B-2_c": DatastoreSettings(),
+    }
 
 
 def test_settings_are_frozen(load: Load) -> None:
@@ -164,7 +168,10 @@ def test_a_key_has_one_datastore(load: Load) -> None:
     ("text", "line"),
     [
         ("serve = 1", "serve: unknown setting; allowed: server, datastores, keys"),
-        ("[server]\nprot = 1", "server.prot: unknown setting; allowed: host, port, data_dir, max_body_bytes"),
+        (
+            "[server]\nprot = 1",
+            "server.prot: unknown setting; allowed: host, port, data_dir, max_body_bytes, min_free_bytes",
+        ),
         ("server = 1", "server: must be a table, not 1"),
         ("[server]\nport = 65536", "server.port: must be an integer from 0 to 65535, not 65536"),
         ("[server]\nport = -1", "server.port: must be an integer from 0 to 65535, not -1"),
@@ -197,7 +204,8 @@ def test_wrong_settings(load: Load, text: str, line: str) -> None:
         (
             "[datastores.one]\ntimeout = 1",
             "datastores.one.timeout: unknown setting; "
-            "allowed: session_timeout_seconds, allow_concurrent_push, queue_bytes",
+            "allowed: session_timeout_seconds, allow_concurrent_push, queue_bytes, durability, "
+            "checkpoint_bytes",
         ),
         (
             "[datastores.one]\nsession_timeout_seconds = 0",
@@ -210,6 +218,18 @@ def test_wrong_settings(load: Load, text: str, line: str) -> None:
         (
             "[datastores.one]\nallow_concurrent_push = 1",
             "datastores.one.allow_concurrent_push: must be true or false, not 1",
+        ),
+        (
+            '[datastores.one]\ndurability = "always"',
+            "datastores.one.durability: must be one of fsync, os, none, not 'always'",
+        ),
+        (
+            "[datastores.one]\ndurability = true",
+            "datastores.one.durability: must be one of fsync, os, none, not True",
+        ),
+        (
+            "[datastores.one]\ncheckpoint_bytes = -1",
+            "datastores.one.checkpoint_bytes: must be an integer from 0 to 1099511627776, not -1",
         ),
         (
             "[datastores.one]\nqueue_bytes = nan",

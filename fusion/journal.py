@@ -1,0 +1,297 @@
+"""What a datastore keeps on disk: the log of its records, and checkpoints that make the log short.
+
+One thread, the datastore's writer, calls everything but `status`, `free` and what a checkpoint does beside
+it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from fusion._index import Instant, PathIndex
+from fusion.checkpoints import Checkpoints
+from fusion.errors import (
+    DamagedFile,
+    DiskFull,
+    FusionError,
+    JournalDamaged,
+    JournalFailed,
+    SequenceConflict,
+)
+from fusion.files import sync_directory
+from fusion.log import Log
+from fusion.sqlite_log import SqliteLog
+from fusion.unsynced import UnsyncedNote
+
+log = logging.getLogger(__name__)
+
+FILE_NAME = "journal.sqlite3"
+# What a record costs a replay beside its bytes, in bytes.
+RECORD_BYTES = 512
+# A checkpoint is due when the log is a good part of the newest one: their share of all writing is fixed.
+# One of a small tree costs next to nothing.
+CHECKPOINT_SHARE = 4
+SMALL_CHECKPOINT_BYTES = 1 << 20
+RETRY_SECONDS = 30.0
+# How long a look at the file system counts.
+SPACE_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Where a datastore goes on: `state` is what `checkpoint` was given, None without one; then come the
+    records.
+    """
+
+    index: PathIndex
+    state: bytes | None
+    sequence: int
+    last_sequence: int
+    records: Iterator[tuple[int, bytes]]
+    lost: int  # acknowledged records known to be gone, as an unsynced journal may lose them with the power
+    unsure: bool  # others may be
+
+
+class Journal:
+    """The files of one datastore in `directory`.
+
+    sync: what is appended is on the disk. checkpoint_bytes: how long the log may grow before a checkpoint, at
+    least. min_free_bytes: below that much room on the disk `check_space` refuses. Nothing is touched before
+    `recover`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        sync: bool = True,
+        checkpoint_bytes: int,
+        min_free_bytes: int,
+        open_log: Callable[..., Log] = SqliteLog,
+        free_bytes: Callable[[Path], int] | None = None,
+    ) -> None:
+        self._directory = directory
+        self._sync = sync
+        self._checkpoint_bytes = checkpoint_bytes
+        self._min_free_bytes = min_free_bytes
+        self._open_log = open_log
+        self._free_bytes = free_bytes or free_bytes_at
+        self._checkpoints = Checkpoints(directory)
+        self._unsynced = UnsyncedNote(directory / "unsynced")
+        self._noted, self._unsure = False, True
+        self._log: Log | None = None
+        self._sequence = 0
+        self._grown = 0  # what the records since the newest checkpoint cost a replay, in bytes
+        self._writing: _Writing | None = None
+        self._newest = self._newest_bytes = 0  # the newest checkpoint's sequence and size
+        self._retry_at = 0.0
+        self._error: str | None = None
+        self._checkpoint_error: str | None = None
+        self._looked_at, self._free = -1.0, 0
+
+    @property
+    def sequence(self) -> int:
+        """The newest record appended."""
+        return self._sequence
+
+    def status(self) -> dict[str, Any]:
+        """What an operator wants to know; `error` and `checkpoint_error` are None while all is well."""
+        newest, error, writing = self._newest, self._checkpoint_error, self._writing
+        if writing is not None and not writing.is_alive():  # and not looked at yet by the writer
+            newest, error = (newest, str(writing.error)) if writing.error else (writing.sequence, None)
+        return {
+            "last_record": self._sequence,
+            "last_checkpoint": newest,
+            "checkpoint_running": writing is not None and writing.is_alive(),
+            "error": self._error,
+            "checkpoint_error": error,
+        }
+
+    def check_space(self) -> None:
+        """Raises DiskFull when the disk has less room than it shall keep. From any thread."""
+        now = time.monotonic()
+        if now - self._looked_at > SPACE_SECONDS:
+            try:
+                self._free = self._free_bytes(self._directory)
+            except OSError:
+                return  # the append will tell
+            self._looked_at = now
+        if self._free < self._min_free_bytes:
+            raise DiskFull(
+                f"the server's disk has only {self._free} bytes left;"
+                " nothing of this batch was taken, send it again later"
+            )
+
+    # Recovery
+
+    def recover(self) -> Recovered:
+        """Open the files, or make them.
+
+        Raises JournalDamaged, and JournalFailed, after which it may be tried again.
+        """
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            sync_directory(self._directory.parent)
+            self._checkpoints.remove_unfinished()
+            if self._log is None:
+                self._log = self._open_log(self._directory / FILE_NAME, sync=self._sync)
+            if not self._log.swap_lease(self._log.lease, uuid4().hex):
+                raise SequenceConflict()
+            self._unsure = self._unsynced.is_old()
+            index, state = self._read_checkpoint()
+        except OSError as error:
+            raise JournalFailed(f"the journal cannot be read: {error.strerror}") from None
+        last = self._sequence = self._log.last_sequence
+        lost = self._log.acknowledged - last
+        if self._newest > last or (lost > 0 and self._sync):
+            known = max(self._log.acknowledged, self._newest)
+            raise JournalDamaged(
+                last + 1, f"records up to {known} were acknowledged, and it ends before them"
+            )
+        return Recovered(index, state, self._newest, last, self._records(), max(0, lost), self._unsure)
+
+    def _read_checkpoint(self) -> tuple[PathIndex, bytes | None]:
+        """The newest checkpoint that is whole."""
+        for sequence in self._checkpoints.sequences():
+            try:
+                index, state = self._checkpoints.read(sequence)
+            except DamagedFile as error:
+                log.error("%s; it is set aside, and the one before it used", error)
+                self._checkpoints.set_aside(sequence)
+                continue
+            self._newest, self._newest_bytes = sequence, self._checkpoints.size_bytes(sequence)
+            return index, state
+        return PathIndex(), None
+
+    def _records(self) -> Iterator[tuple[int, bytes]]:
+        assert self._log is not None
+        for sequence, record in self._log.read(self._newest):
+            self._grown += len(record) + RECORD_BYTES
+            yield sequence, record
+
+    # Growth
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Keep a group of records.
+
+        Raises DiskFull, JournalFailed, SequenceConflict, and then keeps nothing of it.
+        """
+        assert self._log is not None
+        self._settle()
+        try:
+            self._note()
+            self._sequence = self._log.append(records, self._sequence)
+        except FusionError as error:
+            if self._error is None:
+                log.error("%s: %s", self._directory.name, error)
+            self._error = str(error)
+            raise
+        if self._error is not None:
+            log.warning("%s: the journal is written again", self._directory.name)
+            self._error = None
+        self._unsure = False
+        self._grown += sum(map(len, records)) + RECORD_BYTES * len(records)
+
+    def _note(self) -> None:
+        """Whether a power cut can take what comes now is on the disk before any of it.
+
+        An old note stays while the first group comes, which ends the sessions: it has to be met again if that
+        is lost.
+        """
+        if self._noted or self._unsure:
+            return
+        assert self._log is not None
+        try:
+            if not self._sync:
+                self._unsynced.write()
+            elif self._unsynced.exists():
+                self._log.sync()
+                self._unsynced.remove()
+        except OSError as error:
+            raise JournalFailed(f"the journal failed: {error.strerror}") from None
+        self._noted = True
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """The log has grown long, and no checkpoint is being written."""
+        share = (self._newest_bytes - SMALL_CHECKPOINT_BYTES) // CHECKPOINT_SHARE
+        return (
+            self._grown >= max(self._checkpoint_bytes, share, 1)
+            and self._writing is None
+            and time.monotonic() >= self._retry_at
+        )
+
+    def checkpoint(self, instant: Instant) -> None:
+        """Save the state after the newest record in a thread of its own; `instant` has it, and its note the
+        rest.
+
+        Raises JournalFailed when the log up to there cannot be brought to the disk, where it has to be first.
+        """
+        assert self._log is not None
+        if not self._sync:
+            self._log.sync()
+        self._writing = _Writing(self._checkpoints, instant, self._sequence, self._grown)
+        self._writing.start()
+
+    def _settle(self) -> None:
+        """What a checkpoint that is written by now means for the log."""
+        if (writing := self._writing) is None or writing.is_alive():
+            return
+        self._writing = None
+        if writing.error is not None:
+            log.error("%s: no checkpoint could be written: %s", self._directory.name, writing.error)
+            self._checkpoint_error = str(writing.error)
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            return
+        assert self._log is not None
+        self._checkpoint_error = None
+        self._log.trim(self._newest)
+        self._newest, self._newest_bytes = writing.sequence, writing.size_bytes
+        self._grown -= writing.grown
+
+    def close(self) -> None:
+        """Wait for a checkpoint that is being written, and close the files."""
+        if self._writing is not None:
+            self._writing.join()
+            self._settle()
+        if self._log is not None:
+            if self._unsynced.exists() and not self._unsure and self._error is None:
+                with suppress(FusionError, OSError):
+                    self._log.sync()
+                    self._unsynced.remove()
+            self._log.close()
+            self._log = None
+
+
+class _Writing(threading.Thread):
+    """A checkpoint being written."""
+
+    def __init__(self, checkpoints: Checkpoints, instant: Instant, sequence: int, grown: int) -> None:
+        super().__init__(name=f"fusion-checkpoint-{sequence}")
+        self.sequence = sequence
+        self.grown = grown
+        self.size_bytes = 0
+        self.error: Exception | None = None
+        self._checkpoints = checkpoints
+        self._instant = instant
+
+    def run(self) -> None:
+        try:
+            self.size_bytes = self._checkpoints.write(self._instant, self.sequence)
+        except Exception as error:
+            self.error = error
+
+
+def free_bytes_at(directory: Path) -> int:
+    """What is free for us in its file system."""
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
