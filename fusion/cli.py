@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx
+
+    from fusion.check import Report
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8102
@@ -25,6 +29,12 @@ follows every change until Ctrl-C. An API key is made up for the run and printed
 Each entry below DIR becomes one node with what lstat says of it. Symbolic links are listed as files and not
 followed. Directories that cannot be read are counted and left out; so is the content of pseudo file systems
 (/proc, /sys) mounted below DIR. Other file systems mounted there are scanned too.
+"""
+
+CHECK_HELP = """\
+Reads every checkpoint and every journal record of the data directory and says whether a server could go on
+with them. Nothing is changed but what opening the journal itself tidies up. Exit status 1: a datastore is
+damaged.
 """
 
 
@@ -69,6 +79,17 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--data-dir", metavar="D", help="data directory; wins over the file")
     serve.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     serve.set_defaults(run=run_serve)
+
+    check = commands.add_parser(
+        "check",
+        help="examine the files of a server that is not running",
+        description=CHECK_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    check.add_argument("--config", metavar="FILE", help="configuration file (TOML), for its data directory")
+    check.add_argument("--data-dir", metavar="D", help="data directory; wins over the file")
+    check.add_argument("--json", action="store_true", help="print what was found as JSON")
+    check.set_defaults(run=run_check)
 
     watch = commands.add_parser(
         "watch",
@@ -141,7 +162,7 @@ def depth(text: str) -> int | None:
 def run_serve(options: argparse.Namespace) -> int:
     """`fusion serve`."""
     from fusion.api import serve
-    from fusion.errors import SettingsError
+    from fusion.errors import CannotListen, DataDirectoryInUse, SettingsError
     from fusion.settings import load_settings
 
     given = {"host": options.host, "port": options.port, "data_dir": options.data_dir}
@@ -155,10 +176,13 @@ def run_serve(options: argparse.Namespace) -> int:
         threading.Thread(target=stop_when_stdin_closes, daemon=True).start()
     try:
         serve(settings)
+    except CannotListen as error:
+        raise CommandError(f"{error} (--port chooses another port)") from None
+    except DataDirectoryInUse as error:
+        raise CommandError(f"{error} (--data-dir names another one)") from None
     except OSError as error:
-        where = f"{settings.server.host}:{settings.server.port}"
         raise CommandError(
-            f"cannot listen on {where}: {reason(error)} (--port chooses another port)"
+            f"{settings.server.data_dir} cannot be the data directory: {error.strerror}"
         ) from None
     return 0
 
@@ -170,6 +194,59 @@ def stop_when_stdin_closes() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def run_check(options: argparse.Namespace) -> int:
+    """`fusion check`."""
+    import json
+    from dataclasses import asdict
+
+    from fusion.check import examine, is_datastore
+    from fusion.data_directory import DataDirectory
+    from fusion.errors import FusionError, SettingsError
+    from fusion.settings import load_settings
+
+    try:
+        data_dir = load_settings(options.config, {"data_dir": options.data_dir}).server.data_dir
+    except SettingsError as error:
+        raise CommandError(error.detail, status=2) from None
+    if not data_dir.is_dir():
+        raise CommandError(f"{data_dir} is not a directory", status=2)
+    try:
+        with DataDirectory(data_dir):
+            reports = [examine(path) for path in sorted(data_dir.iterdir()) if is_datastore(path)]
+    except FusionError as error:
+        raise CommandError(error.detail) from None
+    except OSError as error:
+        raise CommandError(f"{error.filename or data_dir} cannot be read: {error.strerror}") from None
+    if options.json:
+        write_line(json.dumps({"datastores": [asdict(report) for report in reports]}, indent=2))
+    else:
+        for report in reports:
+            for line in described(report, data_dir):
+                write_line(line)
+        if not reports:
+            write_line(f"{data_dir} has no datastore's files")
+    return 1 if any(report.problem for report in reports) else 0
+
+
+def described(report: "Report", data_dir: "Path") -> Iterator[str]:
+    """A report for people."""
+    yield f"{report.name}: {report.problem or 'sound'}"
+    if report.first_record:
+        records = f"records {report.first_record:,} to {report.last_record:,}"
+    else:
+        records = f"nothing behind the checkpoint, the last record is {report.last_record:,}"
+    yield f"  journal     {records}, {size_text(report.journal_bytes)}"
+    for checkpoint in report.checkpoints:
+        state = "damaged" if checkpoint.problem else "whole"
+        size = size_text(checkpoint.size_bytes)
+        yield f"  checkpoint  after record {checkpoint.sequence:,}, {size}, {state}"
+    for warning in report.warnings:
+        yield f"  warning: {warning}"
+    if report.problem:
+        where = data_dir / report.name
+        yield f"  To begin anew, move {where} away; new sessions and snapshots fill it again."
+
+
 def run_watch(options: argparse.Namespace) -> int:
     """`fusion watch`."""
     from fusion.agent.command import run
@@ -177,11 +254,6 @@ def run_watch(options: argparse.Namespace) -> int:
     if not os.path.isdir(options.directory):
         raise CommandError(f"{printable(options.directory)} is not a directory", status=2)
     return run(options.directory, options.host, options.port)
-
-
-def reason(error: OSError) -> str:
-    """Why the system refused, in its words."""
-    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 # Queries

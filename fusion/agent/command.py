@@ -29,6 +29,7 @@ NOT_READY_POLL_SECONDS = 0.05
 
 CONFIGURATION = """\
 [datastores.default]
+durability = "none"  # the scan at the start tells everything anew
 [[keys]]
 key_sha256 = "{key_sha256}"
 datastore = "default"

@@ -10,6 +10,7 @@ from sanic.config import Config
 from sanic.http import Http
 
 from fusion.api.auth import KeyRing
+from fusion.api.budget import Budget
 from fusion.api.consistency import consistency
 from fusion.api.events import events
 from fusion.api.failures import Failures
@@ -21,6 +22,7 @@ from fusion.api.sessions import sessions
 from fusion.api.views import views
 from fusion.clock import ServingClock
 from fusion.datastore import Datastore
+from fusion.journal import Journal
 from fusion.settings import Settings
 
 TICK_SECONDS = 0.05
@@ -28,6 +30,8 @@ TICK_SECONDS = 0.05
 HEADER_BYTES = 65_000
 # What of a refused body is read and dropped, so that its sender gets to read the answer.
 DRAIN_BYTES = 256 * 1024 * 1024
+# What bodies that are being read and decoded may take together. Those in a datastore's queue count there.
+BODY_BYTES = 48 * 1024 * 1024
 
 
 class Context:
@@ -39,16 +43,33 @@ class Context:
         self.keys = KeyRing(settings.keys)
         self.clock = ServingClock()
         self.datastores = {
-            name: Datastore(name, datastore, clock=self.clock)
+            name: Datastore(name, datastore, clock=self.clock, journal=journal_of(settings, name))
             for name, datastore in settings.datastores.items()
         }
         self.workers = Workers()
         self.renderings = Renderings()
+        self.bodies = Budget(max(BODY_BYTES, self.max_body_bytes))
         self.pulse: asyncio.Task[None]
 
 
+def journal_of(settings: Settings, name: str) -> Journal | None:
+    """Where a datastore is kept, if it is."""
+    datastore = settings.datastores[name]
+    if datastore.durability == "none":
+        return None
+    return Journal(
+        settings.server.data_dir / name,
+        sync=datastore.durability == "fsync",
+        checkpoint_bytes=datastore.checkpoint_bytes,
+        min_free_bytes=settings.server.min_free_bytes,
+    )
+
+
 def create_app(settings: Settings) -> Sanic[Config, Context]:
-    """An app with a name of its own, so that a process may hold several; it must run in one process."""
+    """An app with a name of its own, so that a process may hold several; it must run in one process.
+
+    The data directory must be this process's own, see DataDirectory.
+    """
     context = Context(settings)
     app = Sanic(
         f"fusion-{uuid4().hex}",

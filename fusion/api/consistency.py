@@ -8,7 +8,7 @@ from sanic import Blueprint, HTTPResponse, Request
 
 from fusion.api.guard import guard
 from fusion.api.offload import completion
-from fusion.api.requests import read_body
+from fusion.api.requests import read_decoded
 from fusion.api.responses import json_response
 from fusion.datastore import Datastore
 from fusion.errors import InvalidField
@@ -29,7 +29,7 @@ consistency = Blueprint("consistency", url_prefix="/ingestor-api/v1/consistency"
 @consistency.post("/anomaly", stream=True)
 @guard("ingest", takes_body=True)
 async def anomaly(request: Request, datastore: Datastore) -> HTTPResponse:
-    document = parse_object(await read_body(request))
+    document = await read_decoded(request, parse_object)
     session_id = require_string(document, "session_id")
     reason = optional_string(document, "reason")
     detected_at = optional_number(document, "detected_at")

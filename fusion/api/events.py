@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Future
+from typing import TypeVar
 
 from sanic import Blueprint, HTTPResponse, Request
 
 from fusion._index import Applied, Batch
 from fusion.api.guard import guard
 from fusion.api.offload import completion
-from fusion.api.requests import Query, read_body
+from fusion.api.requests import PATIENCE_SECONDS, Query, read_decoded
 from fusion.api.responses import json_response, no_content
 from fusion.datastore import Datastore
 from fusion.errors import Overloaded
 
-# Above this a body takes longer to decode than the way to a thread and back.
-INLINE_BYTES = 64 * 1024
-# The public agent gives up after 5 s and never sends that batch again.
-PATIENCE_SECONDS = 3.0
+B = TypeVar("B", Batch, Batch | None)
+
 RETRY_SECONDS = 0.02
 
 events = Blueprint("events", url_prefix="/ingestor-api/v1/events")
@@ -27,13 +27,24 @@ events = Blueprint("events", url_prefix="/ingestor-api/v1/events")
 @events.post("/", stream=True)
 @guard("ingest", takes_body=True)
 async def push(request: Request, datastore: Datastore) -> HTTPResponse:
-    body = await read_body(request)
-    if len(body) <= INLINE_BYTES:
-        batch = Batch.decode(body)
-    else:
-        batch = await request.app.ctx.workers.decode(Batch.decode, body)
-    await completion(await enqueue(datastore, batch))
+    batch = await read_decoded(request, packed(Batch.decode), packed(Batch.scan))
+    request.ctx.body.shrink(batch.nbytes)
+    queued = await enqueue(datastore, batch)
+    request.ctx.body.shrink()  # the queue's bound holds from here on
+    await completion(queued)
     return no_content()
+
+
+def packed(decode: Callable[[bytes], B]) -> Callable[[bytes], B]:
+    """Decode, and pack for the journal: here several bodies can be at once, the writer is one for all."""
+
+    def work(body: bytes) -> B:
+        batch = decode(body)
+        if batch is not None:
+            batch.pack()
+        return batch
+
+    return work
 
 
 async def enqueue(datastore: Datastore, batch: Batch) -> Future[Applied | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import orjson
 from sanic import HTTPResponse, Request
@@ -64,12 +64,9 @@ class Failures(ErrorHandler):
         failure = translate(request, exception)
         if isinstance(failure, InternalError):
             log.error("%s %s failed", request.method, request.path, exc_info=exception)
-        headers: dict[str, Any] = {}
+        headers = failure.headers
         if isinstance(exception, SanicMethodNotAllowed):
-            headers.update(exception.headers)
-        retry_after_seconds = getattr(failure, "retry_after_seconds", None)
-        if retry_after_seconds is not None:
-            headers["retry-after"] = str(retry_after_seconds)
+            headers |= exception.headers
         return HTTPResponse(
             orjson.dumps({"detail": failure.detail, "code": failure.code, **failure.extra}),
             status=failure.status,

@@ -61,15 +61,23 @@ def _json(description: str, schema: Schema) -> dict[str, Any]:
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
 _ERRORS = {
-    "400": "The body is not JSON.",
+    "400": "The body is not JSON, or not what its Content-Encoding says.",
     "401": "The API key is missing or unknown.",
     "403": "The API key lacks the scope.",
     "404": "There is no such thing.",
-    "413": "The body is over the limit.",
+    "413": "The body is over the limit, or is compressed too much.",
+    "415": "The body has another Content-Encoding than those of the Accept-Encoding header.",
     "419": "The session is obsolete: a newer one took its place.",
     "422": "A field or parameter is missing or wrong; `pointer` names it.",
     "503": "Not now: the Retry-After header says when to try again.",
+    "507": "The disk is full: the Retry-After header says when to try again.",
 }
+
+_CONTENT_ENCODING = _parameter(
+    "Content-Encoding",
+    _string("How the body is compressed; case is ignored.", enum=["gzip", "x-gzip", "zstd", "identity"]),
+    place="header",
+)
 
 
 def _operation(
@@ -82,6 +90,7 @@ def _operation(
     answer: dict[str, Any],
     status: str = "200",
     errors: tuple[str, ...] = (),
+    others: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     operation: dict[str, Any] = {"summary": summary}
     told = [description] if description else []
@@ -90,19 +99,51 @@ def _operation(
     else:
         told.append(f"Scope: {scope}.")
         errors = ("401", "403", *errors)
+    if scope == "ingest":  # the journal may be still replayed, or damaged
+        errors = ("503", *errors)
     if told:
         operation["description"] = " ".join(told)
-    if parameters:
-        operation["parameters"] = list(parameters)
     if body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
-        errors = ("400", "413", "422", *errors)
+        parameters = (*parameters, _CONTENT_ENCODING)
+        errors = ("400", "413", "415", "422", *errors)
+    if parameters:
+        operation["parameters"] = list(parameters)
     operation["responses"] = {status: answer} | {
         error: _json(_ERRORS[error], _ERROR) for error in sorted(set(errors))
     }
+    operation["responses"] |= others or {}
     return operation
 
 
+_HEALTH = _object(
+    {
+        "status": _string(enum=["ok", "unavailable"]),
+        "datastores": {
+            "type": "object",
+            "additionalProperties": _object(
+                {
+                    "ok": _boolean("Changes are taken, and kept as the settings say."),
+                    "state": _string(
+                        "empty, snapshot, draining, ready, stale, tripped, recovering or damaged."
+                    ),
+                    "problem": {"type": ["string", "null"], "description": "Why it is not ok."},
+                    "durability": _string(enum=["fsync", "os", "none"]),
+                    "queue": _integer("Changes waiting."),
+                    "inflight": _integer("Changes being applied."),
+                    "recovery": {
+                        "type": ["object", "null"],
+                        "description": "Records `replayed` of `records`.",
+                    },
+                    "journal": {
+                        "type": ["object", "null"],
+                        "description": "Its records, checkpoints, errors.",
+                    },
+                }
+            ),
+        },
+    }
+)
 _SESSION_HEADER = _parameter("session-id", _string("The session."), place="header", required=True)
 _OK = _json("Done.", _object({"status": _string(), "message": _string()}))
 _NODE = {"$ref": "#/components/schemas/Node"}
@@ -119,14 +160,15 @@ _ROW = _object(
     },
     description="A delete needs the path alone.",
 )
+_ARRAY_ROW = _array({}, "The values of the event's `fields`, one for each, in their order.")
 _EVENT = _object(
     {
         "event_type": _string(
             "insert and update are the same.", enum=["insert", "update", "delete"], default="update"
         ),
         "index": _integer("Milliseconds since the epoch when it is a time.", default=-1),
-        "rows": _array(_ROW),
-        "fields": _array(_string(), "Not looked at."),
+        "rows": _array({"anyOf": [_ROW, _ARRAY_ROW]}, "Objects, arrays or both."),
+        "fields": _array(_string(), "Names the values of rows that are arrays; not looked at without such."),
         "event_schema": _string("Not looked at."),
         "table": _string("Not looked at."),
     }
@@ -257,11 +299,11 @@ _PATHS: dict[str, dict[str, Any]] = {
         "post": _operation(
             "Push a batch.",
             scope="ingest",
-            description="Once answered, every row is applied and any later view shows it.",
+            description="Once answered, every row is kept and applied, and any later view shows it.",
             body=_BATCH,
             status="204",
-            answer={"description": "Applied."},
-            errors=("404", "419", "503"),
+            answer={"description": "Kept and applied."},
+            errors=("404", "419", "507"),
         ),
     },
     "/ingestor-api/v1/consistency/anomaly": {
@@ -361,6 +403,13 @@ _PATHS: dict[str, dict[str, Any]] = {
             "Whether the server runs.", answer=_json("It does.", _object({"status": _string()}))
         ),
     },
+    "/health/ready": {
+        "get": _operation(
+            "What each datastore is about; 503 while one does not take changes or cannot keep them.",
+            answer=_json("All of them work.", _HEALTH),
+            others={"503": _json("Not all of them work.", _HEALTH)},
+        ),
+    },
     "/": {
         "get": _operation(
             "A greeting.", answer=_json("Hello.", _object({"name": _string(), "message": _string()}))
@@ -391,6 +440,7 @@ DESCRIPTION: dict[str, Any] = {
                     "pointer": _string("A JSON pointer to the field, with 422."),
                     "state": _string("The datastore's state, with 503."),
                     "limit": _integer("Bytes, with 413."),
+                    "ratio": _integer("Bytes out per compressed byte, with 413."),
                 },
                 required=("detail", "code"),
             ),

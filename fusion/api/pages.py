@@ -37,6 +37,16 @@ async def live(request: Request) -> HTTPResponse:
     return json_response({"status": "ok"})
 
 
+@pages.get("/health/ready")
+@public
+async def ready(request: Request) -> HTTPResponse:
+    """503 while any datastore does not take changes, or cannot keep them as it should."""
+    found = {name: datastore.health() for name, datastore in request.app.ctx.datastores.items()}
+    ok = all(health["ok"] for health in found.values())
+    document = {"status": "ok" if ok else "unavailable", "datastores": found}
+    return json_response(document, status=200 if ok else 503)
+
+
 @pages.route("/openapi.json", methods=["GET", "HEAD"], ignore_body=True)
 @public
 async def openapi(request: Request) -> HTTPResponse:

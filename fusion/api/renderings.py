@@ -4,46 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections import deque
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+
+from fusion.api.budget import Budget
 
 # What large answers may take of memory together; one that is larger goes alone.
 BUDGET_BYTES = 1 << 30
-
-
-class Budget:
-    """Bytes to be held for a while. Who asks first gets first."""
-
-    class _Waiter(NamedTuple):
-        size_bytes: int
-        turn: asyncio.Future[None]
-
-    def __init__(self, budget_bytes: int) -> None:
-        self._budget_bytes = budget_bytes
-        self._held_bytes = 0
-        self._waiters: deque[Budget._Waiter] = deque()
-
-    async def take(self, size_bytes: int) -> None:
-        """Wait until there is room, or until nobody else holds any."""
-        turn = asyncio.get_running_loop().create_future()
-        self._waiters.append(self._Waiter(size_bytes, turn))
-        self._admit()
-        await turn
-
-    def give_back(self, size_bytes: int) -> None:
-        self._held_bytes -= size_bytes
-        self._admit()
-
-    def _admit(self) -> None:
-        while self._waiters:
-            size_bytes, turn = self._waiters[0]
-            if self._held_bytes and self._held_bytes + size_bytes > self._budget_bytes:
-                return
-            self._waiters.popleft()
-            if not turn.cancelled():
-                self._held_bytes += size_bytes
-                turn.set_result(None)
 
 
 class Rendering:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from sanic import Request
 from sanic.compat import Header
 
-from fusion.errors import BodyTooLarge, InvalidField
+from fusion.api.budget import Share
+from fusion.api.encodings import content_coding, decoded
+from fusion.errors import BodyTooLarge, InvalidField, Overloaded
 
 INGESTOR = "/ingestor-api/v1/"
 STAND_IN = "NONE"
+
+# Above this a body takes longer to decode than the way to a thread and back.
+INLINE_BYTES = 64 * 1024
+# The same for compressed ones: a few rows, as a rule, and 1 MB at the very worst.
+INLINE_COMPRESSED_BYTES = 1024
+# The same for what a quick attempt can decode: 1000 rows in 60 µs, half of what the way costs.
+QUICK_BYTES = 256 * 1024
+# The public agent gives up after 5 s and never sends that batch again.
+PATIENCE_SECONDS = 3.0
+
+T = TypeVar("T")
 
 _TRUE = frozenset({b"true", b"1", b"yes", b"on"})
 _FALSE = frozenset({b"false", b"0", b"no", b"off"})
@@ -83,11 +97,43 @@ def session_header(request: Request) -> str:
     return session_id
 
 
+async def read_decoded(
+    request: Request, decode: Callable[[bytes], T], quick: Callable[[bytes], T | None] = lambda _: None
+) -> T:
+    """What ``decode`` makes of the body without its content coding, in a thread when it is large.
+
+    ``quick`` is tried first on one of middle size; it does the same in little time, or declines with None.
+    A coding that is not understood is refused before a byte of the body is read.
+    """
+    coding = content_coding(request.headers.getall("content-encoding", ()))
+    body = await read_body(request)
+    context = request.app.ctx
+    if coding is not None:
+        await hold(request, context.max_body_bytes)  # what may come out of it
+
+    def work() -> T:
+        return decode(body if coding is None else decoded(body, coding, context.max_body_bytes))
+
+    if len(body) <= (INLINE_BYTES if coding is None else INLINE_COMPRESSED_BYTES):
+        return work()
+    if coding is None and len(body) <= QUICK_BYTES and (found := quick(body)) is not None:
+        return found
+    return await context.workers.decode(work)
+
+
+async def hold(request: Request, size_bytes: int) -> None:
+    """Count memory for a body against what all of them may have, once there is room. Raises Overloaded."""
+    share: Share = request.ctx.body
+    if not await share.grow(size_bytes, PATIENCE_SECONDS):
+        raise Overloaded("the server has no room for this body; nothing of it was taken, send it again later")
+
+
 async def read_body(request: Request) -> bytes:
-    """The whole body, for a route registered with ``stream=True``.
+    """The whole body as it came, for a route registered with ``stream=True``.
 
     A declared length over the limit is refused before a byte of it is read, a chunked body as soon as it
-    grows over it. What is left unread is drained after the answer, so that the client can read that.
+    grows over it. What is left unread is drained after the answer, so that the client can read that. A body
+    waits for its share of memory, and raises Overloaded when there is none for long.
     """
     limit: int = request.app.ctx.max_body_bytes
     # Sanic types it as the base of its HTTP versions, which cannot be read.
@@ -103,5 +149,6 @@ async def read_body(request: Request) -> bytes:
         size += len(chunk)
         if size > limit:
             raise BodyTooLarge(limit)
+        await hold(request, len(chunk))
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -11,8 +11,8 @@ JSON = "application/json"
 SLICE_BYTES = 1 << 20
 
 
-def json_response(document: Any) -> HTTPResponse:
-    return HTTPResponse(orjson.dumps(document), content_type=JSON)
+def json_response(document: Any, status: int = 200) -> HTTPResponse:
+    return HTTPResponse(orjson.dumps(document), status=status, content_type=JSON)
 
 
 def json_bytes(body: bytes) -> HTTPResponse:

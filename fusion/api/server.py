@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -13,7 +14,9 @@ from sanic.http import Stage
 from sanic.server import HttpProtocol
 
 from fusion.api.app import create_app
-from fusion.settings import Settings
+from fusion.data_directory import DataDirectory
+from fusion.errors import CannotListen
+from fusion.settings import ServerSettings, Settings
 
 BACKLOG = 1024
 POLL_SECONDS = 0.02
@@ -26,19 +29,25 @@ def announce(url: str) -> None:
 def serve(settings: Settings, *, on_listening: Callable[[str], None] = announce) -> None:
     """Serve until SIGTERM or SIGINT; call from the main thread.
 
-    ``on_listening`` gets the URL, with the real port when the settings ask for port 0. Raises ``OSError``
-    when the address cannot be listened on.
+    ``on_listening`` gets the URL, with the real port when the settings ask for port 0. Raises
+    ``CannotListen`` when the address cannot be listened on, ``DataDirectoryInUse`` and ``OSError`` for the
+    data directory.
     """
-    with listen(settings.server.host, settings.server.port) as listener:
+    with DataDirectory(settings.server.data_dir), listen(settings.server) as listener:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, listener, on_listening))
 
 
-def listen(host: str, port: int) -> socket.socket:
-    family, _, _, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+def listen(server: ServerSettings) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        number = error.errno or 0
+        why = os.strerror(number).lower() if number > 0 else error.strerror or str(error)
+        raise CannotListen(f"cannot listen on {server.host}:{server.port}: {why}") from None
 
 
 async def _serve(settings: Settings, listener: socket.socket, on_listening: Callable[[str], None]) -> None:

@@ -6,7 +6,7 @@ from sanic import Blueprint, HTTPResponse, Request
 
 from fusion.api.guard import guard
 from fusion.api.offload import completion
-from fusion.api.requests import read_body, session_header
+from fusion.api.requests import read_decoded, session_header
 from fusion.api.responses import json_response
 from fusion.datastore import Datastore
 from fusion.events import optional_object, parse_object, require_string
@@ -17,7 +17,7 @@ sessions = Blueprint("sessions", url_prefix="/ingestor-api/v1/sessions")
 @sessions.post("/", stream=True)
 @guard("ingest", takes_body=True)
 async def open_session(request: Request, datastore: Datastore) -> HTTPResponse:
-    document = parse_object(await read_body(request))
+    document = await read_decoded(request, parse_object)
     task_id = require_string(document, "task_id")
     client_info = optional_object(document, "client_info")
     grant = await completion(datastore.open_session(task_id, client_info, request.ip))

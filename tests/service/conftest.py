@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from service import SCOPES, Server, Store
+from service import Server, Store, config
 
 # Kinds of datastores: how many of each one server has, and their settings.
 KINDS = {
@@ -14,18 +14,6 @@ KINDS = {
     "brief": (8, "session_timeout_seconds = 1"),
     "shared": (8, "session_timeout_seconds = 30\nallow_concurrent_push = true"),
 }
-
-
-def config(names: dict[str, str], server: str = "") -> str:
-    """A configuration of datastores by name; each has a key of all scopes and one per scope."""
-    lines = ["[server]", "port = 0", server]
-    for name, settings in names.items():
-        lines += [f"[datastores.{name}]", settings]
-        for scopes in (SCOPES, *((scope,) for scope in SCOPES)):
-            key = f"{name}-{'all' if len(scopes) > 1 else scopes[0]}"
-            listed = ", ".join(f'"{scope}"' for scope in scopes)
-            lines += ["[[keys]]", f'key = "{key}"', f'datastore = "{name}"', f"scopes = [{listed}]"]
-    return "\n".join(lines)
 
 
 class Stores:

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -40,19 +41,45 @@ def folder(path: str, m: Any = 0.0, **more: Any) -> dict[str, Any]:
     return {"path": path, "size": 0, "modified_time": m, "created_time": m, "is_dir": True, **more}
 
 
-class Server:
-    """``fusion serve`` in a process group of its own, on a port the system chose."""
+def config(names: Mapping[str, str], server: str = "") -> str:
+    """A configuration of datastores by name; each has a key of all scopes and one per scope."""
+    lines = ["[server]", "port = 0", server]
+    for name, settings in names.items():
+        lines += [f"[datastores.{name}]", settings]
+        for scopes in (SCOPES, *((scope,) for scope in SCOPES)):
+            key = f"{name}-{'all' if len(scopes) > 1 else scopes[0]}"
+            listed = ", ".join(f'"{scope}"' for scope in scopes)
+            lines += ["[[keys]]", f'key = "{key}"', f'datastore = "{name}"', f"scopes = [{listed}]"]
+    return "\n".join(lines)
 
-    def __init__(self, directory: Path, config: str, *arguments: str) -> None:
-        self._clients: list[httpx.Client] = []
+
+class Server:
+    """``fusion serve`` in a process group of its own, on a port the system chose.
+
+    A later one in the same directory goes on with the data of the one before. `environment` comes beside the
+    own one without Fusion's variables; `program` is what the interpreter runs.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        config: str,
+        *arguments: str,
+        environment: Mapping[str, str] = {},
+        program: Sequence[str] = ("-m", "fusion"),
+    ) -> None:
+        self._clients: list[httpx.Client | HTTPConnection] = []
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "fusion.toml").write_text(config)
         self._errors = directory / "stderr"
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "fusion", "serve", "--config", "fusion.toml", *arguments],
+                [sys.executable, *program, "serve", "--config", "fusion.toml", *arguments],
                 cwd=directory,
-                env={name: value for name, value in os.environ.items() if not name.startswith("FUSION_")},
+                env={
+                    **{name: value for name, value in os.environ.items() if not name.startswith("FUSION_")},
+                    **environment,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -71,8 +98,15 @@ class Server:
 
     def client(self, **options: Any) -> httpx.Client:
         """An HTTP client that ends with the server. There is no TLS, whose set-up takes long."""
-        self._clients.append(httpx.Client(base_url=self.url, verify=False, **options))
-        return self._clients[-1]
+        client = httpx.Client(base_url=self.url, verify=False, **options)
+        self._clients.append(client)
+        return client
+
+    def connection(self) -> HTTPConnection:
+        """The same without a library's pool and retries."""
+        connection = HTTPConnection(self.host, self.port, timeout=STUCK_SECONDS)
+        self._clients.append(connection)
+        return connection
 
     def errors(self) -> str:
         return self._errors.read_text()
@@ -80,8 +114,8 @@ class Server:
     def send_signal(self, number: int) -> None:
         os.kill(self.process.pid, number)
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        """End it in order; it must say nothing on standard error in all its life."""
+    def stop(self, number: int = signal.SIGTERM, *, silent: bool = True) -> None:
+        """End it in order; `silent`: it must have said nothing on standard error in all its life."""
         if self.process.poll() is None:
             self.send_signal(number)
         try:
@@ -89,14 +123,14 @@ class Server:
         finally:
             self.kill()
         assert self.process.returncode == 0, self.errors()
-        assert not self.errors(), self.errors()
+        assert not silent or not self.errors(), self.errors()
 
     def kill(self) -> None:
-        for client in self._clients:
-            client.close()
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+        for client in self._clients:
+            client.close()
         if self.process.stdout is not None:
             self.process.stdout.close()
 
@@ -162,10 +196,11 @@ class Store:
 
     # Events
 
-    def post(self, body: Any) -> httpx.Response:
-        """A push as it stands: a document or bytes."""
+    def post(self, body: Any, *, encoding: str | None = None) -> httpx.Response:
+        """A push as it stands: a document, or bytes of that content coding."""
         if isinstance(body, bytes):
-            return self.http.post("/ingestor-api/v1/events/", content=body)
+            headers = {} if encoding is None else {"Content-Encoding": encoding}
+            return self.http.post("/ingestor-api/v1/events/", content=body, headers=headers)
         return self.http.post("/ingestor-api/v1/events/", json=body)
 
     def send(

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import json
+import random
+import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sanic.compat import Header
 
 from fusion.api import events
+from fusion.api.budget import Budget, Share
 from fusion.api.failures import Failures
-from fusion.api.offload import completion
+from fusion.api.offload import Workers, completion
 from fusion.api.renderings import Rendering, Renderings
+from fusion.api.requests import read_decoded
 from fusion.errors import Overloaded
 
 # Errors
@@ -29,6 +36,74 @@ def test_an_unforeseen_error_is_a_500_without_its_traceback(caplog: pytest.LogCa
     assert document["code"] == "internal_error"
     assert "secret" not in document["detail"]
     assert "the secret reason" in caplog.text
+
+
+# Bodies
+
+
+class Arriving:
+    """A request with a body, as Sanic hands it to a handler."""
+
+    def __init__(self, body: bytes, *codings: str) -> None:
+        self.body = body
+        self.headers = Header([("content-encoding", coding) for coding in codings])
+        self.stream = self
+        self.request_body = True
+        self.app = SimpleNamespace(ctx=SimpleNamespace(max_body_bytes=1 << 20, workers=Workers()))
+        self.ctx = SimpleNamespace(body=Share(Budget(1 << 22)))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.body
+
+
+NOISE = random.Random(1).randbytes(64 * 1024 + 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "codings", "thread"),
+    [
+        (NOISE[:-1], [], "MainThread"),
+        (NOISE, [], "fusion-decode"),
+        (gzip.compress(NOISE[:900]), ["gzip"], "MainThread"),
+        (gzip.compress(NOISE[:1100]), ["gzip"], "fusion-decode"),
+        (gzip.compress(NOISE), ["gzip"], "fusion-decode"),
+    ],
+)
+def test_large_bodies_are_decoded_in_a_thread(body: bytes, codings: list[str], thread: str) -> None:
+    request: Any = Arriving(body, *codings)
+
+    def decode(plain: bytes) -> tuple[bytes, str]:
+        return plain, threading.current_thread().name
+
+    plain, name = asyncio.run(read_decoded(request, decode))
+    request.app.ctx.workers.close()
+    assert plain == (gzip.decompress(body) if codings else body)
+    assert name.startswith(thread)
+
+
+@pytest.mark.parametrize(
+    ("bytes_long", "codings", "quick_takes_it", "expected"),
+    [
+        (256 * 1024, [], True, "quick"),
+        (256 * 1024, [], False, "fusion-decode"),
+        (256 * 1024 + 1, [], True, "fusion-decode"),
+        (64 * 1024 + 1, ["gzip"], True, "fusion-decode"),
+    ],
+)
+def test_bodies_of_middle_size_are_tried_at_once(
+    bytes_long: int, codings: list[str], quick_takes_it: bool, expected: str
+) -> None:
+    body = random.Random(1).randbytes(bytes_long)
+    request: Any = Arriving(gzip.compress(body) if codings else body, *codings)
+    found = asyncio.run(
+        read_decoded(
+            request,
+            lambda _: threading.current_thread().name,
+            lambda plain: "quick" if quick_takes_it and plain == body else None,
+        )
+    )
+    request.app.ctx.workers.close()
+    assert found.startswith(expected)
 
 
 # Waiting for the store

@@ -226,6 +226,62 @@ def test_a_wrong_row_is_422_and_nothing_of_the_batch_is_applied(
     refused(store.position(session), 404)
 
 
+FIELDS = ["path", "size", "modified_time", "created_time", "is_dir"]
+
+
+def push_arrays(store: Store, session: str, *rows: list[Any], **changes: Any) -> Any:
+    """A push of one event with an object and these arrays."""
+    return push_event(store, session, **{"fields": FIELDS, "rows": [file("/before"), *rows], **changes})
+
+
+@pytest.mark.parametrize("fields_first", [True, False])
+def test_rows_may_be_arrays_in_the_order_of_fields(store: Store, fields_first: bool) -> None:
+    session = store.ready()
+    members = {
+        "fields": FIELDS,
+        "rows": [["/d", 0, 1.5, 2.5, True], file("/b", 5), ["/d/a", 3, None, 7, False]],
+    }
+    event = members if fields_first else dict(reversed(members.items()))
+    accepted(store.send(session, [event]))
+    assert store.paths() == {"/d", "/b", "/d/a"}
+    assert store.tree("/d", max_depth=0)["created_time"] == 2.5
+    node = {"name": "a", "content_type": "file", "path": "/d/a"}
+    assert store.tree("/d/a") == node | {"size": 3, "modified_time": 0.0, "created_time": 7.0}
+    accepted(
+        store.send(session, [{"event_type": "delete", "fields": ["file_path"], "rows": [["/d"], ["/b"]]}])
+    )
+    assert store.paths() == set()
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"fields": DELETE}, "fields"),
+        ({"fields": None}, "fields"),
+        ({"fields": []}, "fields"),
+        ({"fields": FIELDS[1:]}, "fields"),
+        ({"fields": [5]}, "fields"),
+        ({"rows": [["/a", 3, 1.5, 1.5]]}, "rows/0"),
+        ({"rows": [file("/b"), ["/a", 3, 1.5, 1.5, False, None]]}, "rows/1"),
+        ({"rows": [[]], "event_type": "delete"}, "rows/0"),
+        ({"rows": [[None, 3, 1.5, 1.5, False]]}, "rows/0/0"),
+        ({"rows": [["/a\0b", 3, 1.5, 1.5, False]]}, "rows/0/0"),
+        ({"rows": [["/x/..", 3, 1.5, 1.5, False]]}, "rows/0/0"),
+        ({"rows": [["/a", 3.0, 1.5, 1.5, False]]}, "rows/0/1"),
+        ({"rows": [["/a", 3, "now", 1.5, False]]}, "rows/0/2"),
+        ({"rows": [["/a", 3, 1.5, 10**400, False]]}, "rows/0/3"),
+        ({"rows": [["/a", 3, 1.5, 1.5, None]]}, "rows/0/4"),
+        ({"rows": [["/a", 5]], "fields": ["file_path", "path"]}, "rows/0/1"),
+    ],
+)
+def test_a_wrong_array_is_422_and_nothing_of_the_batch_is_applied(
+    store: Store, changes: dict[str, Any], pointer: str
+) -> None:
+    session = store.ready(file("/kept"))
+    wrong_field(push_arrays(store, session, ["/a", 3, 1.5, 1.5, False], **changes), f"/events/0/{pointer}")
+    assert store.paths() == {"/kept"}
+
+
 @pytest.mark.parametrize(
     "literal",
     ['"size":1e999', '"modified_time":1e999', '"created_time":-1e999', '"size":Infinity', '"size":NaN'],
