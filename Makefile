@@ -7,6 +7,9 @@ ENGINE := fusion/_index.pyx $(wildcard fusion/_core/*.h)
 SANITIZED := build/sanitize
 FUZZ := build/fuzz
 FUZZ_SECONDS ?= 300
+SOAK := build/soak
+SOAK_MINUTES ?= 30
+FAULT_ROUNDS ?= 10
 CLANG ?= clang
 
 # What runs a second time without vector instructions: random histories and hostile input through all of the index. The tests of its
@@ -23,7 +26,7 @@ NO_RANDOM = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 PYTHON_HEADERS = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 HEADERS_OF_MACHINE = $(dir $(PYTHON_HEADERS))$(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("MULTIARCH"))')
 
-.PHONY: help run test test-native test-sanitize test-thread-sanitize check-aarch64 fuzz bench bench-large lint build clean
+.PHONY: help run test test-native test-faults test-power test-sanitize test-thread-sanitize check-aarch64 fuzz bench bench-large soak lint build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,12 +34,18 @@ help: ## this list
 run: $(VENV)/run.stamp ## index DIR (default /usr), serve it on 127.0.0.1:8102 and follow its changes
 	@$(BIN)/fusion watch "$(DIR)"
 
-test: lint test-native $(VENV)/test.stamp ## everything a change has to pass: lint, types, unit, index, service and end-to-end tests
+test: lint test-native $(VENV)/test.stamp ## everything a change has to pass: lint, types, unit, index, service, fault and end-to-end tests
 	$(BIN)/pytest
 	FUSION_SIMD=portable $(BIN)/pytest -k "not OracleIndex" $(PORTABLE_TESTS)
 
 test-native: $(addprefix build/native/plain/,$(NATIVE)) ## the engine's headers without Python: properties of the leaves, readers beside a writer
 	for program in $(NATIVE); do build/native/plain/$$program || exit 1; done
+
+test-faults: $(VENV)/test.stamp ## the fault tests for FAULT_ROUNDS (10) times as long: kill -9, failing writes, power cuts (about 20 minutes)
+	FUSION_FAULT_ROUNDS=$(FAULT_ROUNDS) $(BIN)/pytest tests/faults --timeout=3600
+
+test-power: $(VENV)/test.stamp ## the same for power cuts alone; needs root, loop devices and mkfs.ext4
+	FUSION_FAULT_ROUNDS=$(FAULT_ROUNDS) $(BIN)/pytest tests/faults/test_power.py --timeout=3600
 
 test-sanitize: $(VENV)/test.stamp $(addprefix build/native/address/,$(NATIVE)) ## native and index tests with bounds checks and the address and undefined-behaviour sanitizers
 	for program in $(NATIVE); do build/native/address/$$program || exit 1; done
@@ -86,6 +95,10 @@ bench: $(VENV)/bench.stamp ## benchmarks; rewrites docs/benchmarks (about 15 min
 
 bench-large: export FUSION_BENCH_LARGE := 1
 bench-large: bench ## the same and an index of 50 million nodes
+
+soak: $(VENV)/test.stamp ## a busy service for SOAK_MINUTES (30): its memory must not grow, nothing may be lost
+	@mkdir -p $(SOAK)
+	cd $(SOAK) && $(CURDIR)/$(BIN)/python $(CURDIR)/benchmarks/soak.py $(SOAK_MINUTES)
 
 lint: $(VENV)/test.stamp ## style and types
 	$(BIN)/ruff check .
