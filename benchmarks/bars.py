@@ -1,4 +1,4 @@
-"""What the engine has to reach, as data; the report says for each bar what was reached."""
+"""What the engine and the service have to reach, as data; the pages say for each bar what was reached."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOADS = "time of orjson.loads alone"
 READY = "orjson.dumps of the tree, dicts ready"
 BUILT = "building the dicts, then orjson.dumps"
 
-BARS = {
+ENGINE = {
     "apply S": Bar("decode and insert, S", 0.7, f"× the {LOADS}"),
     "apply R": Bar("the same, R", 1.0, f"× the {LOADS}"),
     "apply W": Bar("the same, W", 1.0, f"× the {LOADS}"),
@@ -54,4 +54,28 @@ BARS = {
     "writer, p99": Bar("99th percentile of its batches", 10, "ms"),
     "reader": Bar("tree beside a writer of 100 k rows/s", 2, "× its time alone"),
     "instants": Bar("trees that were read beside it and are one instant", 100, "%", at_least=True),
+}
+
+SERVICE = {
+    "ready, 4": Bar("session to first tree over 4 connections, every push synced", 3, f"× the {LOADS}"),
+    "ready, 1": Bar("the same over 1 connection", 5, f"× the {LOADS}"),
+    "ready, peer": Bar(
+        "the same over 4", 10, "× as fast as fustor_fusion's parser without HTTP", at_least=True
+    ),
+    "ready, memory": Bar("the same: peak memory beyond that at the end", 64, "MB"),
+    "refused": Bar("trees and heartbeats beside pushes at full speed: not answered 200", 0, ""),
+    "tree, p99": Bar("99th percentile of these trees, 5 nodes each", 20, "ms"),
+    "heartbeat, p99": Bar("99th percentile of these heartbeats", 50, "ms"),
+    "one row": Bar(
+        "one-row pushes, 1 connection, each synced",
+        1,
+        "× 1,000/s or × the disk's syncs/s, if less",
+        at_least=True,
+    ),
+    "live": Bar("restart with S, 1 M, and 1000 batches to replay: /health/live", 1, "s"),
+    "recovered": Bar("the same: /health/ready", 1.5, "s"),
+    "recovered 10": Bar("the same with S, 10 M", 6, "s"),
+    "recovered 10, memory": Bar("the same: peak memory", 4.29, "GB"),
+    "pause": Bar("longest push beside a checkpoint of S, 1 M", 50, "ms"),
+    "pause 10": Bar("the same of S, 10 M", 50, "ms"),
 }

@@ -28,6 +28,7 @@ NODES = int(os.environ.get("FUSION_BENCH_NODES", "1_000_000"))
 LARGE = os.environ.get("FUSION_BENCH_LARGE") == "1"
 # Bodies, columns, the tree as dicts, two renderings of it, and the index.
 WARM_BYTES_PER_NODE = 3_000
+SERVICE_MODULES = {"test_busy", "test_restart", "test_service"}
 LEDGERS = pytest.StashKey[dict[str, Ledger]]()
 
 
@@ -75,7 +76,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="module")
 def ledger(request: pytest.FixtureRequest) -> Ledger:
     """The ledger of the page that the module's figures go to."""
-    page = "service" if request.module.__name__ == "test_service" else "engine"
+    page = "service" if request.module.__name__ in SERVICE_MODULES else "engine"
     return request.config.stash[LEDGERS][page]
 
 

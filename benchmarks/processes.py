@@ -34,9 +34,10 @@ class Process(NamedTuple):
 
 
 @contextmanager
-def fusion_server(directory: Path) -> Iterator[Process]:
-    """`fusion serve` with one datastore, whose key is KEY."""
-    (directory / "fusion.toml").write_text(CONFIG)
+def fusion_server(directory: Path, **settings: str | int) -> Iterator[Process]:
+    """`fusion serve` with one datastore, whose key is KEY, with these settings; what it keeps is in data/."""
+    lines = "".join(f"{name} = {value!r}\n" for name, value in settings.items())
+    (directory / "fusion.toml").write_text(CONFIG.replace("[[keys]]", f"{lines}[[keys]]"))
     command = ["-m", "fusion", "serve", "--config", "fusion.toml", "--data-dir", "data"]
     with _running(command, directory) as process:
         yield process
@@ -49,9 +50,18 @@ def bare_server(*files: Path) -> Iterator[Process]:
         yield process
 
 
+def kill(process: Process) -> None:
+    """End it without a chance to tidy up, and wait until it is gone."""
+    os.kill(process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+
 @contextmanager
 def _running(arguments: list[str], directory: Path | None) -> Iterator[Process]:
-    """Run Python until the block ends; its first line of output ends with the port it listens on."""
+    """Run Python until the block ends; its first line of output ends with the port it listens on.
+
+    The block may kill it, see `kill`.
+    """
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=directory,
@@ -67,8 +77,9 @@ def _running(arguments: list[str], directory: Path | None) -> Iterator[Process]:
             line = process.stdout.readline()
             assert line, "the server ended at once"
             yield Process(process.pid, int(line.rpartition(":")[2]))
-            process.terminate()
-            assert process.wait(STOP_SECONDS) == 0
+            if process.poll() is None:
+                process.terminate()
+                assert process.wait(STOP_SECONDS) == 0
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

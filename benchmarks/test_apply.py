@@ -99,6 +99,16 @@ def test_shapes(benchmark: BenchmarkFixture, ledger: Ledger, shape: str) -> None
     ledger.reach_share(f"apply {shape}", contest, LOADS)
 
 
+def test_array_rows(benchmark: BenchmarkFixture, ledger: Ledger, corpus: Corpus) -> None:
+    bodies = list(corpora.bodies(corpus.rows, dumps=corpora.arrays))
+    subject, objects = (
+        Contender(name, PathIndex, lambda index, of=of: apply_all(index, of), holds(corpus), own=True)
+        for name, of in (("rows that are arrays", bodies), ("rows that are objects", corpus.bodies))
+    )
+    title = "decode and insert, S as array rows"
+    race(benchmark, ledger, title, len(corpus.rows), "row", subject, objects)
+
+
 def test_update(benchmark: BenchmarkFixture, ledger: Ledger, corpus: Corpus, index: PathIndex) -> None:
     subject = Contender(
         "PathIndex.apply", lambda: index, lambda index: apply_all(index, corpus.bodies), holds(corpus)

@@ -2,101 +2,66 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import child
 import corpora
 import orjson
 import pytest
 import submissions
-from conftest import Corpus
+from conftest import NODES, Corpus
+from filling import AGENT_CONNECTIONS, TREE, Filled, check_filled, fill
 from load import Connection, Getters, Pushes
 from measure import Contender, Ledger, cpu_seconds, race
-from memory import MIB, memory_bytes, resident_bytes
+from memory import MIB, memory_bytes
+from peers import environment, job
+from peers.contenders import Fustor
 from processes import Process, bare_server, fusion_server
 from pytest_benchmark.fixture import BenchmarkFixture
 
-AGENT_CONNECTIONS = 4
 READER_CONNECTIONS = 8
 READY_ROUNDS = 3
-SESSIONS = "/ingestor-api/v1/sessions/"
-TREE = "/views/fs/tree"
+LOADS = "orjson.loads of the bodies alone"
 
 
 @pytest.fixture(scope="module")
-def pushes(corpus: Corpus) -> Pushes:
-    return Pushes(list(corpora.bodies(corpus.rows, "snapshot")))
+def bodies(corpus: Corpus) -> list[bytes]:
+    return list(corpora.bodies(corpus.rows, "snapshot"))
 
 
-@dataclass
-class Filled:
-    """A server that has just become ready, and what that took."""
-
-    server: Process
-    resident_bytes: int
-    cpu_seconds: float
-    seconds: dict[str, float]
+@pytest.fixture(scope="module")
+def pushes(bodies: list[bytes]) -> Pushes:
+    return Pushes(bodies)
 
 
-def fill(server: Process, connections: list[Connection], pushes: Pushes) -> Filled:
-    """One agent's snapshot: session, rows over all connections, end, and a tree that answers 200."""
-    resident, cpu = resident_bytes(server.pid), cpu_seconds(server.pid)
-    agent = connections[0]
-    marks = [time.perf_counter()]
-    answer = agent.call("POST", SESSIONS, b'{"task_id":"benchmark"}')
-    assert answer.status == 200, answer.body
-    session = orjson.loads(answer.body)["session_id"]
-    pushes.send(connections, session)
-    marks.append(time.perf_counter())
-    end = orjson.dumps(
-        {"session_id": session, "source_type": "snapshot", "is_snapshot_end": True, "events": []}
-    )
-    answer = agent.call("POST", "/ingestor-api/v1/events/", end)
-    assert answer.status == 204, answer.body
-    marks.append(time.perf_counter())
-    answer = agent.call("GET", f"{TREE}?path=/&max_depth=1")
-    assert answer.status == 200, answer.body
-    marks.append(time.perf_counter())
-    seconds = {
-        "pushes": marks[1] - marks[0],
-        "snapshot end": marks[2] - marks[1],
-        "tree": marks[3] - marks[2],
-    }
-    return Filled(server, resident_bytes(server.pid) - resident, cpu_seconds(server.pid) - cpu, seconds)
-
-
-def check_filled(corpus: Corpus, port: int) -> None:
-    connection = Connection(port)
-    stats = orjson.loads(connection.call("GET", "/views/fs/stats").body)
-    connection.close()
-    assert stats["total_files"] == corpus.nodes - corpus.directories
-    assert stats["total_directories"] == corpus.directories
-
-
+@pytest.mark.parametrize("connections", [AGENT_CONNECTIONS, 1])
 def test_ready(
     benchmark: BenchmarkFixture,
     ledger: Ledger,
     corpus: Corpus,
+    bodies: list[bytes],
     pushes: Pushes,
     tmp_path: Path,
+    connections: int,
 ) -> None:
-    """From the session to the first tree; the peer only reads the same bodies."""
-    best: Filled | None = None
+    """From the session to the first tree, every push synced; the peers only read the same bodies."""
+    rounds_filled: list[Filled] = []
     with ExitStack() as rounds:
 
         def connect(server: Process) -> list[Connection]:
-            connections = [Connection(server.port) for _ in range(AGENT_CONNECTIONS)]
-            for connection in connections:
+            made = [Connection(server.port) for _ in range(connections)]
+            for connection in made:
                 rounds.callback(connection.close)
-            return connections
+            return made
 
         def start_fusion() -> tuple[Process, list[Connection]]:
             rounds.close()
-            server = rounds.enter_context(fusion_server(tmp_path))
+            directory = Path(rounds.enter_context(TemporaryDirectory(dir=tmp_path)))
+            server = rounds.enter_context(fusion_server(directory, durability="fsync"))
             return server, connect(server)
 
         def start_bare() -> tuple[Process, list[Connection]]:
@@ -105,10 +70,8 @@ def test_ready(
             return server, connect(server)
 
         def check(filled: Filled) -> None:
-            nonlocal best
             check_filled(corpus, filled.server.port)
-            if best is None or sum(filled.seconds.values()) < sum(best.seconds.values()):
-                best = filled
+            rounds_filled.append(filled)
 
         def snapshot(state: tuple[Process, list[Connection]]) -> Filled:
             return fill(*state, pushes)
@@ -119,26 +82,48 @@ def test_ready(
         def server_of(state: tuple[Process, list[Connection]]) -> int:
             return state[0].pid
 
-        race(
+        def loads(_: None) -> None:
+            for body in bodies:
+                orjson.loads(body)
+
+        contest = race(
             benchmark,
             ledger,
-            f"session to first tree, {AGENT_CONNECTIONS} connections",
+            f"session to first tree, {connections} connection{'s' * (connections > 1)}",
             len(corpus.rows),
             "row",
             Contender("fusion serve", start_fusion, snapshot, check, server_of),
+            Contender(LOADS, lambda: None, loads, lambda _: None),
             Contender("bare Sanic that reads the bodies", start_bare, read_only, lambda _: None, server_of),
             rounds=READY_ROUNDS,
         )
-    assert best is not None
+    ledger.reach_share(f"ready, {connections}", contest, LOADS)
+    best = min(rounds_filled, key=lambda filled: sum(filled.seconds.values()))
     steps = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in best.seconds.items())
     ledger.facts += [
-        ("steps of the best round", steps),
+        (f"steps of the best round, connections: {connections}", steps),
         ("server's processor time in it", f"{best.cpu_seconds:.2f} s"),
-        (
-            "server's resident memory per node",
-            f"{best.resident_bytes / corpus.nodes:.1f} bytes ({best.resident_bytes / MIB:,.0f} MiB)",
-        ),
     ]
+    if connections == AGENT_CONNECTIONS:
+        peer = peer_seconds(tmp_path)
+        own = contest.figures[0]
+        ledger.reach("ready, peer", peer / own.best, peer / own.median)
+        ledger.reach("ready, memory", max(filled.excess_bytes for filled in rounds_filled) / 1e6)
+        ledger.facts += [
+            (f"the same rows read by {Fustor.name}, without HTTP", f"{peer:.2f} s"),
+            (
+                "server's resident memory per node",
+                f"{best.resident_bytes / corpus.nodes:.1f} bytes ({best.resident_bytes / MIB:,.0f} MiB)",
+            ),
+        ]
+
+
+def peer_seconds(directory: Path) -> float:
+    """What the public service's parser takes for the bodies, in a process of its own."""
+    job.write(directory, NODES)
+    found = child.run("peers/run.py", Fustor.name, directory, python=environment.python())
+    seconds: float = found["seconds"]["insert"]
+    return seconds
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,42 @@
+"""A client that looks at a server others are busy with: `viewer.py PORT SESSION TREE_TARGET`.
+
+Asks for the tree and sends a heartbeat, in turn, until its standard input ends; then prints a JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import sys
+import time
+
+from load import Connection, head
+
+PAUSE_SECONDS = 0.002
+
+
+def main(port: int, session: str, target: str) -> None:
+    heartbeat = head("POST", "/ingestor-api/v1/sessions/heartbeat").decode()
+    requests = {
+        "tree": head("GET", target),
+        "heartbeat": heartbeat.replace("\r\n\r\n", f"\r\nsession-id: {session}\r\n\r\n").encode(),
+    }
+    connection = Connection(port)
+    seconds: dict[str, list[float]] = {what: [] for what in requests}
+    refused: list[str] = []
+    print(flush=True)  # ready
+    while True:
+        for what, request in requests.items():
+            if select.select([sys.stdin], [], [], PAUSE_SECONDS)[0]:
+                print(json.dumps({"seconds": seconds, "refused": refused}))
+                return
+            started = time.perf_counter()
+            connection.send(request)
+            answer = connection.answer()
+            seconds[what].append(time.perf_counter() - started)
+            if answer.status != 200:
+                refused.append(f"{what}: {answer.status} {answer.body.decode()}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
