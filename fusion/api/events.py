@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
@@ -12,7 +11,8 @@ from sanic import Blueprint, HTTPResponse, Request
 from fusion._index import Applied, Batch
 from fusion.api.guard import guard
 from fusion.api.offload import completion
-from fusion.api.requests import PATIENCE_SECONDS, Query, read_decoded
+from fusion.api.patience import Patience
+from fusion.api.requests import Query, read_decoded
 from fusion.api.responses import json_response, no_content
 from fusion.datastore import Datastore
 from fusion.errors import Overloaded
@@ -29,7 +29,7 @@ events = Blueprint("events", url_prefix="/ingestor-api/v1/events")
 async def push(request: Request, datastore: Datastore) -> HTTPResponse:
     batch = await read_decoded(request, packed(Batch.decode), packed(Batch.scan))
     request.ctx.body.shrink(batch.nbytes)
-    queued = await enqueue(datastore, batch)
+    queued = await enqueue(datastore, batch, request.ctx.patience)
     request.ctx.body.shrink()  # the queue's bound holds from here on
     await completion(queued)
     return no_content()
@@ -47,17 +47,15 @@ def packed(decode: Callable[[bytes], B]) -> Callable[[bytes], B]:
     return work
 
 
-async def enqueue(datastore: Datastore, batch: Batch) -> Future[Applied | None]:
+async def enqueue(datastore: Datastore, batch: Batch, patience: Patience) -> Future[Applied | None]:
     """Queue a batch, waiting a while for room. Raises ``Overloaded`` when there is none in all that time."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE_SECONDS
     while True:
         try:
             return datastore.push(batch)
         except Overloaded:
-            if loop.time() >= deadline:
+            if patience.left_seconds <= 0:
                 raise
-        await asyncio.sleep(RETRY_SECONDS)
+        await patience.sleep(RETRY_SECONDS)
 
 
 @events.get("/position")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -11,7 +9,8 @@ from functools import wraps
 from sanic import HTTPResponse, Request
 
 from fusion.api.budget import Share
-from fusion.api.requests import PATIENCE_SECONDS, read_body
+from fusion.api.patience import Patience
+from fusion.api.requests import read_body
 from fusion.datastore import Datastore
 
 POLL_SECONDS = 0.02
@@ -20,17 +19,17 @@ Handler = Callable[[Request], Awaitable[HTTPResponse | None]]
 DatastoreHandler = Callable[[Request, Datastore], Awaitable[HTTPResponse | None]]
 
 
-async def recovery(datastore: Datastore) -> None:
+async def recovery(datastore: Datastore, patience: Patience) -> None:
     """Give a datastore a while to recover: agents are slow to come back from a refusal, and some never do."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while datastore.recovering and time.monotonic() < deadline:
-        await asyncio.sleep(POLL_SECONDS)
+    while datastore.recovering and patience.left_seconds > 0:
+        await patience.sleep(POLL_SECONDS)
 
 
 @contextmanager
-def body_share(request: Request) -> Iterator[None]:
-    """The request's share of the memory for bodies, given back in the end."""
+def allowed(request: Request) -> Iterator[None]:
+    """What the request may take: its share of the memory for bodies, given back in the end, and its patience."""
     request.ctx.body = Share(request.app.ctx.bodies)
+    request.ctx.patience = Patience()
     try:
         yield
     finally:
@@ -42,7 +41,7 @@ def public(handler: Handler) -> Handler:
 
     @wraps(handler)
     async def served(request: Request) -> HTTPResponse | None:
-        with body_share(request):
+        with allowed(request):
             await read_body(request)
             return await handler(request)
 
@@ -60,12 +59,12 @@ def guard(scope: str, *, takes_body: bool = False) -> Callable[[DatastoreHandler
         async def guarded(request: Request) -> HTTPResponse | None:
             context = request.app.ctx
             grant = context.keys.authorise(request.headers.getone("x-api-key", None), scope)
-            with body_share(request):
+            with allowed(request):
                 if not takes_body:
                     await read_body(request)
                 datastore = context.datastores[grant.datastore]
                 if datastore.recovering and scope == "ingest":
-                    await recovery(datastore)
+                    await recovery(datastore, request.ctx.patience)
                 return await handler(request, datastore)
 
         return guarded

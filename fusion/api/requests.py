@@ -12,6 +12,7 @@ from sanic.compat import Header
 
 from fusion.api.budget import Share
 from fusion.api.encodings import content_coding, decoded
+from fusion.api.patience import Patience
 from fusion.errors import BodyTooLarge, InvalidField, Overloaded
 
 INGESTOR = "/ingestor-api/v1/"
@@ -23,8 +24,6 @@ INLINE_BYTES = 64 * 1024
 INLINE_COMPRESSED_BYTES = 1024
 # The same for what a quick attempt can decode: 1000 rows in 60 µs, half of what the way costs.
 QUICK_BYTES = 256 * 1024
-# The public agent gives up after 5 s and never sends that batch again.
-PATIENCE_SECONDS = 3.0
 
 T = TypeVar("T")
 
@@ -124,7 +123,10 @@ async def read_decoded(
 async def hold(request: Request, size_bytes: int) -> None:
     """Count memory for a body against what all of them may have, once there is room. Raises Overloaded."""
     share: Share = request.ctx.body
-    if not await share.grow(size_bytes, PATIENCE_SECONDS):
+    patience: Patience = request.ctx.patience
+    with patience.tried():
+        held = await share.grow(size_bytes, patience.left_seconds)
+    if not held:
         raise Overloaded("the server has no room for this body; nothing of it was taken, send it again later")
 
 
@@ -141,14 +143,18 @@ async def read_body(request: Request) -> bytes:
     if stream is None or not stream.request_body:
         return b""
     # Checked by Sanic to be an integer.
-    if int(request.headers.getone("content-length", "0")) > limit:
+    declared = int(request.headers.getone("content-length", "0"))
+    if declared > limit:
         raise BodyTooLarge(limit)
+    if declared:  # all of it before the first byte: halves of many bodies would wait for each other
+        await hold(request, declared)
     chunks: list[bytes] = []
     size = 0
     async for chunk in stream:
         size += len(chunk)
         if size > limit:
             raise BodyTooLarge(limit)
-        await hold(request, len(chunk))
+        if not declared:
+            await hold(request, len(chunk))
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sanic.compat import Header
@@ -19,9 +19,11 @@ from sanic.compat import Header
 from fusion.api import events
 from fusion.api.budget import Budget, Share
 from fusion.api.failures import Failures
+from fusion.api.guard import recovery
 from fusion.api.offload import Workers, completion
+from fusion.api.patience import Patience
 from fusion.api.renderings import Rendering, Renderings
-from fusion.api.requests import read_decoded
+from fusion.api.requests import hold, read_decoded
 from fusion.errors import Overloaded
 
 # Errors
@@ -50,7 +52,7 @@ class Arriving:
         self.stream = self
         self.request_body = True
         self.app = SimpleNamespace(ctx=SimpleNamespace(max_body_bytes=1 << 20, workers=Workers()))
-        self.ctx = SimpleNamespace(body=Share(Budget(1 << 22)))
+        self.ctx = SimpleNamespace(body=Share(Budget(1 << 22)), patience=Patience())
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self.body
@@ -154,15 +156,34 @@ class Crowded:
 def test_a_push_waits_for_room_in_the_queue() -> None:
     store: Any = Crowded(refusals=3)
     batch: Any = object()
-    assert asyncio.run(events.enqueue(store, batch)) is batch
+    assert asyncio.run(events.enqueue(store, batch, Patience())) is batch
 
 
-def test_a_push_is_refused_when_there_is_no_room_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "PATIENCE_SECONDS", 0.05)
+def test_a_push_is_refused_when_there_is_no_room_for_long() -> None:
     store: Any = Crowded(refusals=1_000_000)
     batch: Any = object()
     with pytest.raises(Overloaded):
-        asyncio.run(events.enqueue(store, batch))
+        asyncio.run(events.enqueue(store, batch, Patience(0.05)))
+
+
+def test_all_waits_of_a_request_together_end() -> None:
+    """One that has waited for a recovery, or for memory, has no time left to wait for the queue."""
+
+    async def scenario() -> None:
+        patience = Patience(0.05)
+        store: Any = SimpleNamespace(recovering=True)
+        await recovery(store, patience)
+        crowded, batch = Crowded(refusals=1), object()
+        with pytest.raises(Overloaded):
+            await events.enqueue(cast(Any, crowded), cast(Any, batch), patience)
+        assert not crowded.refusals
+        budget = Budget(100)
+        assert budget.try_take(100)
+        request: Any = SimpleNamespace(ctx=SimpleNamespace(body=Share(budget), patience=patience))
+        with pytest.raises(Overloaded):
+            await hold(request, 1)
+
+    asyncio.run(scenario())
 
 
 # Large answers

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from service import Server, Store, refused
 from fusion.api.budget import Budget, Share
 
 PATIENT = 60.0
+SENDERS = 16
 
 
 def test_it_is_shared_and_given_back() -> None:
@@ -69,14 +71,26 @@ def test_never_more_than_there_is_and_all_comes_back(steps: list[tuple[int, int,
     asyncio.run(run())
 
 
+def test_many_large_bodies_at_once_wait_for_each_other_and_not_for_ever(start: Callable[..., Server]) -> None:
+    """They would need more memory than there is, and half of each of them all there is."""
+    server = start({"one": ""}, "max_body_bytes = 16777216")
+    store = Store(server, "one")
+    session = store.ready()
+    body = {"session_id": session, "source_type": "message", "padding": "x" * (7 << 20), "events": []}
+    data = json.dumps(body).encode()
+    with ThreadPoolExecutor(SENDERS) as pool:
+        answers = list(pool.map(store.post, [data] * SENDERS))
+    assert [answer.status_code for answer in answers] == [204] * SENDERS
+
+
 def test_bodies_that_find_no_room_are_refused_and_may_come_again(start: Callable[..., Server]) -> None:
-    """Ten halves of large bodies at once hold all there is for good; whoever comes then is told so."""
+    """Large bodies that do not go on hold all there is; whoever comes then is told so."""
     server = start({"one": ""}, "max_body_bytes = 16777216")
     store = Store(server, "one")
     session = store.ready()
     half = b"x" * (8 << 20)
     head = f"POST /ingestor-api/v1/events/ HTTP/1.1\r\nHost: x\r\nX-API-Key: {store.key}\r\n"
-    connections = [server.connect() for _ in range(6)]
+    connections = [server.connect() for _ in range(3)]
     for connection in connections:
         connection.sendall(f"{head}Content-Length: 16000000\r\n\r\n".encode() + half)
     body = {"session_id": session, "source_type": "message", "events": [{"rows": [{"path": "/a"}]}]}
