@@ -27,7 +27,7 @@ async def recovery(datastore: Datastore, patience: Patience) -> None:
 
 @contextmanager
 def allowed(request: Request) -> Iterator[None]:
-    """What the request may take: its share of the memory for bodies, given back in the end, and its patience."""
+    """What the request may take: a share of the memory for bodies, given back in the end, and patience."""
     request.ctx.body = Share(request.app.ctx.bodies)
     request.ctx.patience = Patience()
     try:

@@ -12,9 +12,7 @@ PATIENCE_SECONDS = 3.0
 
 
 class Patience:
-    """What is left of a request's waits, whatever it waits for: each of them alone may be short enough, and all
-    of them too long.
-    """
+    """What a request may still wait, whatever for: each wait alone may be short enough, and all too long."""
 
     def __init__(self, seconds: float = PATIENCE_SECONDS) -> None:
         self.left_seconds = seconds
