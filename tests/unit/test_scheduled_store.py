@@ -2,12 +2,14 @@
 
 Nothing runs by itself here. What arrives waits until a step lets the writer take it; the log is in memory and
 fails on demand; a crash drops everything but the log and the checkpoints. Beside it a model keeps what was
-written to the log, and everything that is told has to follow from that. A failure prints the history, and how
-to run it again.
+written to the log, and everything that is told has to follow from that. A failure prints the history and the
+seed that makes it again.
 """
 
 from __future__ import annotations
 
+import os
+import random
 import shutil
 import tempfile
 from concurrent.futures import Future
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from hypothesis import settings
+from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from memory_log import MemoryLog
@@ -383,7 +385,9 @@ def outcome(call: Any) -> int:
 
 
 def test_everything_follows_from_the_log_whatever_happens() -> None:
+    number = int(os.environ.get("FUSION_SCHEDULE_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
+    print(f"FUSION_SCHEDULE_SEED={number}")
     run_state_machine_as_test(
-        ScheduledStore,
+        seed(number)(ScheduledStore),
         settings=settings(max_examples=300, stateful_step_count=50, deadline=None, print_blob=True),
     )
