@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import tempfile
+from collections import Counter
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
@@ -21,7 +22,14 @@ from typing import Any
 import orjson
 from hypothesis import seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from memory_log import MemoryLog
 from oracle import OracleIndex
 
@@ -35,6 +43,10 @@ TIMEOUT = 10
 OK, GONE, OBSOLETE, UNAVAILABLE = 200, 404, 419, 503
 TASKS = ("one", "two")
 PATHS = st.sampled_from(["/a", "/a/b", "/a/b/c", "/a/d", "/e", "/e/f", "/g"])
+AGES = st.sampled_from([0, 0, 0, 1, 2])  # of a session: how many were opened after it
+# What a run has to come across: else it would show nothing.
+EVENTS = {"open", "end", "expire", "push", "signal", "reset"}
+STATES = {"empty", "snapshot", "ready", "stale", "tripped"}
 
 
 @dataclass
@@ -148,8 +160,10 @@ class Waiting:
 
 
 class ScheduledStore(RuleBasedStateMachine):
-    @initialize(concurrent=st.booleans(), often=st.booleans())
-    def start(self, concurrent: bool, often: bool) -> None:
+    met: Counter[str] = Counter()  # of a whole run: records that changed something, states, starts
+
+    @initialize(concurrent=st.booleans(), often=st.booleans(), ready=st.booleans())
+    def start(self, concurrent: bool, often: bool, ready: bool) -> None:
         self.seconds = 0.0
         self.concurrent = concurrent
         self.checkpoint_bytes = 600 if often else 1 << 30
@@ -160,6 +174,8 @@ class ScheduledStore(RuleBasedStateMachine):
         self.opened: list[str] = []
         self.numbers = count(1)
         self.boot()
+        if ready:
+            self.snapshot(TASKS[0], ["/a/b", "/e"])
 
     def boot(self) -> None:
         """A new process."""
@@ -185,6 +201,7 @@ class ScheduledStore(RuleBasedStateMachine):
         self.seen = dict.fromkeys(self.model.tasks, self.seconds)
         self.settle_checkpoint()
         self.latched = self.model.ended
+        self.met[f"started {self.state()}"] += 1
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
@@ -233,22 +250,27 @@ class ScheduledStore(RuleBasedStateMachine):
     def some_session(self, age: int) -> str:
         return self.opened[max(-1 - age, -len(self.opened))] if self.opened else "nobody"
 
-    @rule(task=st.sampled_from(TASKS))
-    def open(self, task: str) -> None:
+    @rule(task=st.sampled_from(TASKS), turn=st.booleans())
+    def open(self, task: str, turn: bool) -> None:
         self.sweep()
         future = self.store.open_session(task, None, "")
         session = self.store._ingest._queued[-1].record.session_id  # type: ignore[union-attr]
         self.opened.append(session)
         self.waiting.append(Waiting(Entry("open", session, task), future))
+        if turn:
+            self.step()
 
     @rule(
-        age=st.sampled_from([0, 0, 0, 1, 2]),
+        age=AGES,
         source=st.sampled_from(["snapshot", "snapshot", "message"]),
         upserts=st.lists(PATHS, max_size=3),
         deletes=st.lists(PATHS, max_size=1),
         end=st.booleans(),
+        turn=st.booleans(),
     )
-    def push(self, age: int, source: str, upserts: list[str], deletes: list[str], end: bool) -> None:
+    def push(
+        self, age: int, source: str, upserts: list[str], deletes: list[str], end: bool, turn: bool
+    ) -> None:
         number = next(self.numbers)
         rows = [{"path": path, "size": number, "modified_time": float(number % 7)} for path in upserts]
         kinds = {"update": rows, "delete": [{"path": path} for path in deletes]}
@@ -263,18 +285,26 @@ class ScheduledStore(RuleBasedStateMachine):
             source == "snapshot",
             lambda: self.store.push(Batch.decode(orjson.dumps(body))),
         )
+        if turn:
+            self.step()
 
-    @rule(age=st.sampled_from([0, 0, 1]))
+    @rule(task=st.sampled_from(TASKS), upserts=st.lists(PATHS, min_size=1, max_size=5))
+    def snapshot(self, task: str, upserts: list[str]) -> None:
+        """All that an agent does at its start."""
+        self.open(task, turn=True)
+        self.push(0, "snapshot", upserts, [], end=True, turn=True)
+
+    @rule(age=AGES)
     def signal(self, age: int) -> None:
         session = self.some_session(age)
         self.arrive(Entry("signal", session), True, lambda: self.store.anomaly(session, None, None, []))
 
-    @rule(age=st.sampled_from([0, 0, 1]))
+    @rule(age=AGES)
     def end_session(self, age: int) -> None:
         session = self.some_session(age)
         self.arrive(Entry("end", session), False, lambda: self.store.end_session(session))
 
-    @rule(age=st.sampled_from([0, 0, 1]))
+    @rule(age=AGES)
     def heartbeat(self, age: int) -> None:
         session = self.some_session(age)
         self.sweep()
@@ -285,10 +315,11 @@ class ScheduledStore(RuleBasedStateMachine):
 
     @rule()
     def reset(self) -> None:
+        self.sweep()
         if self.state() == "ready":
             self.waiting.append(Waiting(Entry("reset"), self.store.reset()))
 
-    @rule(seconds=st.sampled_from([0.5, 4.0, TIMEOUT, TIMEOUT + 1.0]))
+    @rule(seconds=st.sampled_from([0.5, 0.5, 4.0, TIMEOUT, TIMEOUT + 1.0]))
     def time_passes(self, seconds: float) -> None:
         self.seconds += seconds
         self.unseen_time = True
@@ -313,6 +344,7 @@ class ScheduledStore(RuleBasedStateMachine):
             self.kept += [each.entry for each in group]
         for each in group:
             status = UNAVAILABLE if failing else self.model.apply(each.entry)
+            self.met[each.entry.kind] += status == OK
             if not failing and each.entry.kind == "open":
                 self.seen[each.entry.session] = self.seconds
             if each.future is not None:
@@ -324,20 +356,24 @@ class ScheduledStore(RuleBasedStateMachine):
                 self.waiting.append(each)  # it is said again with the next look at the sessions
         self.latched = self.model.ended
 
+    @precondition(lambda self: self.disk.failing is None)
     @rule(keeps=st.booleans())
     def writes_fail(self, keeps: bool) -> None:
         self.disk.failing, self.disk.keeps_failed = JournalFailed(), keeps
 
+    @precondition(lambda self: self.disk.failing is not None)
     @rule()
     def writes_work(self) -> None:
         self.disk.failing = None
 
+    @precondition(lambda self: self.kept or self.waiting)
     @rule(checkpoint=st.sampled_from(["kept", "kept", "unfinished", "damaged"]))
     def crash(self, checkpoint: str) -> None:
         """The process ends at once; the newest checkpoint may be gone with it, or damaged."""
         self.store._ingest._queued.clear()
         self.store.close()
         newest = sorted((self.folder / "store").glob("checkpoint-*.fusion"))[-1:]
+        self.met["started from a checkpoint"] += bool(newest)
         if newest and checkpoint == "unfinished":
             newest[0].rename(newest[0].with_name(f".{newest[0].name}.0123.tmp"))
         elif newest and checkpoint == "damaged":
@@ -369,6 +405,7 @@ class ScheduledStore(RuleBasedStateMachine):
             return
         if not self.unseen_time:
             assert self.store.state == self.state()
+        self.met[self.state()] += 1
         assert self.store.index.tree_json() == self.model.tree.tree_json()
         assert self.store._positions == self.model.positions
         assert list(self.store._sessions._active) == list(self.model.tasks)
@@ -391,3 +428,5 @@ def test_everything_follows_from_the_log_whatever_happens() -> None:
         seed(number)(ScheduledStore),
         settings=settings(max_examples=300, stateful_step_count=50, deadline=None, print_blob=True),
     )
+    started = {f"started {state}" for state in STATES} | {"started from a checkpoint"}
+    assert EVENTS | STATES | started <= (+ScheduledStore.met).keys(), ScheduledStore.met
