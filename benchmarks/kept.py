@@ -54,7 +54,8 @@ def main(directory: Path, nodes: int) -> None:
         store.push(Batch.decode(json.dumps(end).encode())).result()
     batches = [_batch(body, session) for body in _changes(names)]
     with datastore(directory, 0) as store:  # writes a checkpoint at once
-        assert _checkpoint_running(store)
+        while not _checkpoint_begun(store):
+            time.sleep(0.0001)
         beside = [_push(store, batch) for batch in _while_running(store, batches)]
     with datastore(directory, NEVER) as store:
         alone = [_push(store, batch) for batch in batches]
@@ -86,6 +87,11 @@ def _while_running(store: Datastore, batches: list[Batch]) -> Iterator[Batch]:
         if not _checkpoint_running(store):
             return
         yield batch
+
+
+def _checkpoint_begun(store: Datastore) -> bool:
+    journal = store.health()["journal"]
+    return bool(journal["checkpoint_running"] or journal["last_checkpoint"])
 
 
 def _checkpoint_running(store: Datastore) -> bool:

@@ -239,8 +239,9 @@ class Journal:
         assert self._log is not None
         if not self._sync:
             self._log.sync()
-        self._writing = _Writing(self._checkpoints, instant, self._sequence, self._grown)
-        self._writing.start()
+        writing = _Writing(self._checkpoints, instant, self._sequence, self._grown)
+        writing.start()
+        self._writing = writing
 
     def _settle(self) -> None:
         """What a checkpoint that is written by now means for the log."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -179,6 +180,29 @@ def test_a_checkpoint_that_fails_is_told_and_the_journal_goes_on(
     assert life.checkpoints() == []
     life.next()
     assert life.recover().last_sequence == 14
+
+
+def test_a_checkpoint_that_could_not_be_begun_does_not_count(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing may be trimmed for it."""
+
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    life.recover()
+    life.append(25)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError):
+            life.append(5)
+    status = life.journal.status()
+    assert (status["last_checkpoint"], status["checkpoint_running"]) == (20, False)
+    life.append(5)
+    life.next()
+    damage(life.checkpoints()[-1], -1)
+    recovered = life.recover()
+    assert (recovered.sequence, recovered.last_sequence) == (20, 35)
 
 
 def test_a_failing_log_is_told_until_it_is_written_again(
