@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,13 +31,31 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def url(fusion: Callable[..., Command], tmp_path: Path) -> str:
+def serve(fusion: Callable[..., Command], tmp_path: Path) -> Callable[[], str]:
+    """Start the server, or kill the one that runs and start it anew at the same address, which it returns."""
     config = tmp_path / "fusion.toml"
     config.write_text(
         f'[server]\nport = 0\ndata_dir = "{tmp_path}/data"\n[datastores.research]\n'
         f'[[keys]]\nkey = "{KEY}"\ndatastore = "research"\nscopes = ["read", "ingest"]\n'
     )
-    return fusion("serve", "--config", str(config)).match(r"listening on (http://\S+)\n")[1]
+    port = "0"
+    running: list[Command] = []
+
+    def serve() -> str:
+        nonlocal port
+        for command in running:
+            command.end(signal.SIGKILL)
+        running[:] = [fusion("serve", "--config", str(config), "--port", port)]
+        url = running[0].match(r"listening on (http://\S+)\n")[1]
+        port = url.rpartition(":")[2]
+        return url
+
+    return serve
+
+
+@pytest.fixture
+def url(serve: Callable[[], str]) -> str:
+    return serve()
 
 
 @pytest.fixture
@@ -127,5 +146,19 @@ def test_a_restarted_agent_takes_over_and_its_snapshot_mends_what_it_had_lost(
     (root / 'quote" and\nnewline').unlink()
     command = agent()
     until(lambda: service.tree(root) == disk(root), lambda: command.output)
+    (root / "after").touch()
+    until(lambda: told(service.tree(root)) == told(disk(root)), lambda: command.output)
+
+
+def test_it_goes_on_after_the_server_was_killed_and_started_again(
+    agent: Callable[[], Command], service: Service, serve: Callable[[], str], root: Path
+) -> None:
+    """It never opens a second session by itself: the one it has must still be good, and so must the tree."""
+    command = agent()
+    until(lambda: service.tree(root) == disk(root), lambda: command.output)
+    (root / "before").touch()
+    until(lambda: told(service.tree(root)) == told(disk(root)), lambda: command.output)
+    serve()
+    until(lambda: told(service.tree(root)) == told(disk(root)), lambda: command.output)
     (root / "after").touch()
     until(lambda: told(service.tree(root)) == told(disk(root)), lambda: command.output)
