@@ -6,17 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 KEY = "benchmark"
+SESSION_SECONDS = 120
 CONFIG = f"""
 [server]
 port = 0
 [datastores.bench]
-session_timeout_seconds = 120
+session_timeout_seconds = {SESSION_SECONDS}
 [[keys]]
 key = "{KEY}"
 datastore = "bench"
@@ -27,10 +28,11 @@ STOP_SECONDS = 60
 
 
 class Process(NamedTuple):
-    """A server that is listening on 127.0.0.1."""
+    """A server that is listening on 127.0.0.1, and a key for it."""
 
     pid: int
     port: int
+    key: str = KEY
 
 
 @contextmanager
@@ -39,14 +41,14 @@ def fusion_server(directory: Path, **settings: str | int) -> Iterator[Process]:
     lines = "".join(f"{name} = {value!r}\n" for name, value in settings.items())
     (directory / "fusion.toml").write_text(CONFIG.replace("[[keys]]", f"{lines}[[keys]]"))
     command = ["-m", "fusion", "serve", "--config", "fusion.toml", "--data-dir", "data"]
-    with _running(command, directory) as process:
+    with running(command, directory) as process:
         yield process
 
 
 @contextmanager
 def bare_server(*files: Path) -> Iterator[Process]:
     """A Sanic that answers `GET /<name>` with the bytes of a file, and any POST with 204."""
-    with _running([str(BARE), *map(str, files)], None) as process:
+    with running([str(BARE), *map(str, files)]) as process:
         yield process
 
 
@@ -57,15 +59,24 @@ def kill(process: Process) -> None:
 
 
 @contextmanager
-def _running(arguments: list[str], directory: Path | None) -> Iterator[Process]:
+def running(
+    arguments: list[str],
+    directory: Path | None = None,
+    *,
+    python: str | Path = sys.executable,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Process]:
     """Run Python until the block ends; its first line of output ends with the port it listens on.
 
-    The block may kill it, see `kill`.
+    `variables` are added to its environment. The block may kill it, see `kill`.
     """
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("FUSION_", "FUSTOR_"))
+    }
     process = subprocess.Popen(
-        [sys.executable, *arguments],
+        [str(python), *arguments],
         cwd=directory,
-        env={name: value for name, value in os.environ.items() if not name.startswith("FUSION_")},
+        env={**inherited, **(variables or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

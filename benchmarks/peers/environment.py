@@ -9,7 +9,18 @@ import venv
 from pathlib import Path
 
 ENVIRONMENT = Path(__file__).parents[2] / ".venv-peer"
-REQUIREMENTS = ["fustor-fusion==0.2.16", "fustor-event-model==0.2.16", "orjson", "numpy"]
+VERSION = "0.2.16"
+# All of the family, as its packages ask for each other's newest release or do not name one that they import.
+FAMILY = [
+    "fustor-common",
+    "fustor-event-model",
+    "fustor-fusion",
+    "fustor-fusion-sdk",
+    "fustor-registry",
+    "fustor-registry-client",
+]
+# The SQLAlchemy that the registry wants cannot end the threads of a newer aiosqlite: it would not stop.
+REQUIREMENTS = [*(f"{name}=={VERSION}" for name in FAMILY), "aiosqlite<0.22", "orjson", "numpy"]
 
 
 def python() -> Path:
