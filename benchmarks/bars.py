@@ -59,9 +59,7 @@ ENGINE = {
 SERVICE = {
     "ready, 4": Bar("session to first tree over 4 connections, every push synced", 3, f"× the {LOADS}"),
     "ready, 1": Bar("the same over 1 connection", 5, f"× the {LOADS}"),
-    "ready, peer": Bar(
-        "the same over 4", 10, "× as fast as fustor_fusion's parser without HTTP", at_least=True
-    ),
+    "ready, peer": Bar("the same over 4", 10, "× as fast as fustor-fusion 0.2.16", at_least=True),
     "ready, memory": Bar("the same: peak memory beyond that at the end", 64, "MB"),
     "refused": Bar("trees and heartbeats beside pushes at full speed: not answered 200", 0, ""),
     "tree, p99": Bar("99th percentile of these trees, 5 nodes each", 20, "ms"),

@@ -1,4 +1,4 @@
-"""One agent's snapshot, from its session to the first tree, on a server of Fusion."""
+"""One agent's snapshot, from its session to the first tree, on a server that speaks the wire format."""
 
 from __future__ import annotations
 
@@ -50,8 +50,7 @@ def fill(server: Process, connections: list[Connection], pushes: Pushes) -> Fill
     answer = agent.call("POST", EVENTS, end)
     assert answer.status == 204, answer.body
     marks.append(time.perf_counter())
-    answer = agent.call("GET", f"{TREE}?path=/&max_depth=1")
-    assert answer.status == 200, answer.body
+    agent.get_ready(f"{TREE}?path=/&max_depth=1")
     marks.append(time.perf_counter())
     seconds = {
         "pushes": marks[1] - marks[0],
@@ -69,9 +68,9 @@ def fill(server: Process, connections: list[Connection], pushes: Pushes) -> Fill
     )
 
 
-def check_filled(corpus: Corpus, port: int) -> None:
-    connection = Connection(port)
-    stats = orjson.loads(connection.call("GET", "/views/fs/stats").body)
+def check_filled(corpus: Corpus, server: Process) -> None:
+    connection = Connection(server.port, server.key)
+    stats = orjson.loads(connection.get_ready("/views/fs/stats").body)
     connection.close()
     assert stats["total_files"] == corpus.nodes - corpus.directories
     assert stats["total_directories"] == corpus.directories

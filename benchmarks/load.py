@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from corpora import NO_SESSION
 from processes import KEY
 
 EVENTS = "/ingestor-api/v1/events/"
+POLL_SECONDS = 0.002
 
 
 class Answer(NamedTuple):
@@ -25,7 +27,8 @@ class Answer(NamedTuple):
 class Connection:
     """A blocking keep-alive connection with one request at a time."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, key: str = KEY) -> None:
+        self.key = key
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -67,12 +70,19 @@ class Connection:
         return data
 
     def call(self, method: str, target: str, body: bytes = b"") -> Answer:
-        self.send(head(method, target, len(body)), body)
+        self.send(head(method, target, len(body), self.key), body)
         return self.answer()
 
+    def get_ready(self, target: str) -> Answer:
+        """Ask for it until it is not answered 503 any more, nor anything but 200."""
+        while (answer := self.call("GET", target)).status == 503:
+            time.sleep(POLL_SECONDS)
+        assert answer.status == 200, answer.body
+        return answer
 
-def head(method: str, target: str, length: int = 0) -> bytes:
-    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", f"X-API-Key: {KEY}"]
+
+def head(method: str, target: str, length: int = 0, key: str = KEY) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", f"X-API-Key: {key}"]
     if method == "POST":
         lines += ["Content-Type: application/json", f"Content-Length: {length}"]
     return "\r\n".join([*lines, "", ""]).encode()
@@ -96,7 +106,8 @@ class Pushes:
             try:
                 for start, rest in waiting:
                     length = len(start) + len(session) + len(rest)
-                    connection.send(head("POST", target, length), start, session.encode(), rest)
+                    request = head("POST", target, length, connection.key)
+                    connection.send(request, start, session.encode(), rest)
                     answer = connection.answer()
                     assert answer.status == 204, answer.body
             except BaseException as failure:

@@ -18,10 +18,12 @@ greatest one. Peak memory is what a round held at most beyond its start (over HT
 what was kept from earlier rounds does not show.
 """
 _SERVICE = """\
-Servers are processes of their own with `durability = "fsync"`; their clients run on the same
-processors, and requests are prepared before the clock starts. The parser of fustor_fusion reads the
-same rows in a process of its own, once. A restart begins with the start of the process, on a copy of
-files that a killed server left, its page cache warm.
+Servers are processes of their own, Fusion's with `durability = "fsync"`; their clients run on the same
+processors, and requests are prepared before the clock starts. fustor-fusion gets the same requests: its
+app runs in uvicorn and logs next to nothing, its registry beside it. It keeps nothing on the disk and
+applies after it has answered, so its tree is asked for every 2 ms until it is no longer refused. A
+restart begins with the start of the process, on a copy of files that a killed server left, its page
+cache warm.
 """
 _REACHED = """\
 “Reached” compares best rounds, or is the best one; “median round” says what the one in the middle

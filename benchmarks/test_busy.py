@@ -53,7 +53,7 @@ def test_views(ledger: Ledger, corpus: Corpus, tmp_path: Path) -> None:
             changes.send(connections, filled.session)
         seconds = time.perf_counter() - started
         found = orjson.loads(viewer.communicate()[0])
-        check_filled(corpus, server.port)
+        check_filled(corpus, server)
     ledger.reach("refused", len(found["refused"]))
     for what, times in found["seconds"].items():
         middle, tail, longest = np.percentile(times, [50, 99, 100]) * 1e3

@@ -18,7 +18,6 @@ from memory import MIB, memory_bytes
 from processes import fusion_server
 
 ROUNDS = {1: 5, 10: 3}
-POLL_SECONDS = 0.002
 
 
 class Restart(NamedTuple):
@@ -60,8 +59,7 @@ def restart(left: Path, directory: Path, nodes: int) -> Restart:
         connection = Connection(server.port)
         assert connection.call("GET", "/health/live").status == 200
         live = time.perf_counter() - started
-        while connection.call("GET", "/health/ready").status != 200:
-            time.sleep(POLL_SECONDS)
+        connection.get_ready("/health/ready")
         ready = time.perf_counter() - started
         peak = memory_bytes("VmHWM", server.pid)
         stats = orjson.loads(connection.call("GET", "/views/fs/stats").body)

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import child
 import corpora
 import orjson
 import pytest
 import submissions
-from conftest import NODES, Corpus
+from conftest import Corpus
 from filling import AGENT_CONNECTIONS, TREE, Filled, check_filled, fill
 from load import Connection, Getters, Pushes
 from measure import Contender, Ledger, cpu_seconds, race
 from memory import MIB, memory_bytes
-from peers import environment, job
-from peers.contenders import Fustor
+from peers.service import FUSTOR, fustor_server
 from processes import Process, bare_server, fusion_server
 from pytest_benchmark.fixture import BenchmarkFixture
 
 READER_CONNECTIONS = 8
 READY_ROUNDS = 3
+FUSION = "fusion serve"
 LOADS = "orjson.loads of the bodies alone"
+
+Served = tuple[Process, list[Connection]]
 
 
 @pytest.fixture(scope="module")
@@ -48,82 +49,83 @@ def test_ready(
     tmp_path: Path,
     connections: int,
 ) -> None:
-    """From the session to the first tree, every push synced; the peers only read the same bodies."""
-    rounds_filled: list[Filled] = []
+    """From the session to the first tree, every push synced; the public service keeps nothing on the disk."""
+    found: dict[str, list[Filled]] = {FUSION: [], FUSTOR: []}
     with ExitStack() as rounds:
 
-        def connect(server: Process) -> list[Connection]:
-            made = [Connection(server.port) for _ in range(connections)]
-            for connection in made:
-                rounds.callback(connection.close)
-            return made
+        def start(make: Callable[[Path], AbstractContextManager[Process]]) -> Callable[[], Served]:
+            def prepare() -> Served:
+                rounds.close()
+                directory = Path(rounds.enter_context(TemporaryDirectory(dir=tmp_path)))
+                server = rounds.enter_context(make(directory))
+                opened = [Connection(server.port, server.key) for _ in range(connections)]
+                for connection in opened:
+                    rounds.callback(connection.close)
+                return server, opened
 
-        def start_fusion() -> tuple[Process, list[Connection]]:
-            rounds.close()
-            directory = Path(rounds.enter_context(TemporaryDirectory(dir=tmp_path)))
-            server = rounds.enter_context(fusion_server(directory, durability="fsync"))
-            return server, connect(server)
+            return prepare
 
-        def start_bare() -> tuple[Process, list[Connection]]:
-            rounds.close()
-            server = rounds.enter_context(bare_server())
-            return server, connect(server)
-
-        def check(filled: Filled) -> None:
-            check_filled(corpus, filled.server.port)
-            rounds_filled.append(filled)
-
-        def snapshot(state: tuple[Process, list[Connection]]) -> Filled:
+        def snapshot(state: Served) -> Filled:
             return fill(*state, pushes)
 
-        def read_only(state: tuple[Process, list[Connection]]) -> None:
+        def keep(name: str) -> Callable[[Filled], None]:
+            def check(filled: Filled) -> None:
+                check_filled(corpus, filled.server)
+                found[name].append(filled)
+
+            return check
+
+        def read_only(state: Served) -> None:
             pushes.send(state[1], corpora.NO_SESSION, "/")
 
-        def server_of(state: tuple[Process, list[Connection]]) -> int:
+        def server_of(state: Served) -> int:
             return state[0].pid
 
         def loads(_: None) -> None:
             for body in bodies:
                 orjson.loads(body)
 
+        durable = start(lambda directory: fusion_server(directory, durability="fsync"))
+        bare = start(lambda _: bare_server())
+        rivals = [
+            Contender(LOADS, lambda: None, loads, lambda _: None),
+            Contender("bare Sanic that reads the bodies", bare, read_only, lambda _: None, server_of),
+        ]
+        if connections == AGENT_CONNECTIONS:
+            rivals.append(Contender(FUSTOR, start(fustor_server), snapshot, keep(FUSTOR), server_of))
         contest = race(
             benchmark,
             ledger,
             f"session to first tree, {connections} connection{'s' * (connections > 1)}",
             len(corpus.rows),
             "row",
-            Contender("fusion serve", start_fusion, snapshot, check, server_of),
-            Contender(LOADS, lambda: None, loads, lambda _: None),
-            Contender("bare Sanic that reads the bodies", start_bare, read_only, lambda _: None, server_of),
+            Contender(FUSION, durable, snapshot, keep(FUSION), server_of),
+            *rivals,
             rounds=READY_ROUNDS,
         )
     ledger.reach_share(f"ready, {connections}", contest, LOADS)
-    best = min(rounds_filled, key=lambda filled: sum(filled.seconds.values()))
-    steps = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in best.seconds.items())
-    ledger.facts += [
-        (f"steps of the best round, connections: {connections}", steps),
-        ("server's processor time in it", f"{best.cpu_seconds:.2f} s"),
-    ]
     if connections == AGENT_CONNECTIONS:
-        peer = peer_seconds(tmp_path)
-        own = contest.figures[0]
-        ledger.reach("ready, peer", peer / own.best, peer / own.median)
-        ledger.reach("ready, memory", max(filled.excess_bytes for filled in rounds_filled) / 1e6)
-        ledger.facts += [
-            (f"the same rows read by {Fustor.name}, without HTTP", f"{peer:.2f} s"),
-            (
-                "server's resident memory per node",
-                f"{best.resident_bytes / corpus.nodes:.1f} bytes ({best.resident_bytes / MIB:,.0f} MiB)",
-            ),
-        ]
+        ledger.reach_lead("ready, peer", contest, FUSTOR)
+        ledger.reach("ready, memory", max(filled.excess_bytes for filled in found[FUSION]) / 1e6)
+    for name, fills in found.items():
+        if fills:
+            ledger.facts += facts(f"{name}, connections: {connections}", fills, corpus.nodes)
 
 
-def peer_seconds(directory: Path) -> float:
-    """What the public service's parser takes for the bodies, in a process of its own."""
-    job.write(directory, NODES)
-    found = child.run("peers/run.py", Fustor.name, directory, python=environment.python())
-    seconds: float = found["seconds"]["insert"]
-    return seconds
+def facts(name: str, fills: list[Filled], nodes: int) -> list[tuple[str, str]]:
+    """What the best one of these rounds was made of."""
+    best = min(fills, key=lambda filled: sum(filled.seconds.values()))
+    return [
+        (
+            f"steps of the best round, {name}",
+            ", ".join(f"{step} {seconds:.3f} s" for step, seconds in best.seconds.items()),
+        ),
+        ("server's processor time in it", f"{best.cpu_seconds:.2f} s"),
+        (
+            "server's resident memory per node after it",
+            f"{best.resident_bytes / nodes:.1f} bytes ({best.resident_bytes / MIB:,.0f} MiB)",
+        ),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +136,7 @@ def filled(corpus: Corpus, pushes: Pushes, tmp_path_factory: pytest.TempPathFact
         fill(server, connections, pushes)
         for connection in connections:
             connection.close()
-        check_filled(corpus, server.port)
+        check_filled(corpus, server)
         yield server
 
 
@@ -147,7 +149,7 @@ def test_whole_tree(benchmark: BenchmarkFixture, ledger: Ledger, corpus: Corpus,
         assert length == expected  # connections raced: the order of children is not the corpus's
 
     subject = Contender(
-        "fusion serve",
+        FUSION,
         lambda: None,
         lambda _: len(connection.call("GET", TREE).body),
         complete,
@@ -199,7 +201,7 @@ def test_requests(
             return Contender(name, lambda: cpu_seconds(pid), run, check, lambda _: pid)
 
         nodes = submissions.SUBMISSION_NODES if deep else 1 + submissions.SUBS
-        subject = measured("fusion serve", fusion, filled.pid)
+        subject = measured(FUSION, fusion, filled.pid)
         race(
             benchmark,
             ledger,
