@@ -110,9 +110,10 @@ class Line:
         self._connection = server.connection()
         self._headers = {"X-API-Key": key}
 
-    def push(self, body: bytes) -> Answer:
-        """Raises OSError or HTTPException when there is no answer."""
-        self._connection.request("POST", "/ingestor-api/v1/events/", body, self._headers)
+    def push(self, *body: bytes, encoding: str = "identity") -> Answer:
+        """The body may come in parts. Raises OSError or HTTPException when there is no answer."""
+        more = {"Content-Length": str(sum(map(len, body))), "Content-Encoding": encoding}
+        self._connection.request("POST", "/ingestor-api/v1/events/", body, self._headers | more)
         answer = self._connection.getresponse()
         data = answer.read()
         return Answer(answer.status, json.loads(data) if data else {}, answer.headers)
