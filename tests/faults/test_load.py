@@ -61,6 +61,40 @@ def test_told_to_stop_under_full_load(
     server.stop()
 
 
+def test_what_waits_when_it_is_told_to_stop(start: Callable[..., Server], io: IoControl) -> None:
+    """It is answered, and kept; who does not send all of a body does not hold it up."""
+    server = start({"one": SHARED}, environment=io.environment)
+    store = Store(server, "one")
+    writers = writers_of(store, WRITERS)
+    io.stuck(JOURNAL, SYNC)
+    with server.connect() as half, ThreadPoolExecutor(WRITERS) as pool:
+        head = f"POST /ingestor-api/v1/events/ HTTP/1.1\r\nHost: x\r\nX-API-Key: {store.key}\r\n"
+        half.sendall(f"{head}Content-Length: 100\r\n\r\nhalf".encode())
+        waiting = [
+            pool.submit(writer.push, Line(server, store.key), writer.next_batch()) for writer in writers
+        ]
+        until(lambda: sum(health(server)[name] for name in ("queue", "inflight")) == WRITERS)
+        server.send_signal(signal.SIGTERM)
+        until(lambda: not listens(server))
+        io.calm()
+        assert [future.result().status for future in waiting] == [204] * WRITERS
+        assert server.process.wait(10) == 0
+    assert not server.errors()
+    server = start({"one": SHARED})
+    store = Store(server, "one")
+    until(lambda: store.get_tree(max_depth=0).status_code == 200)
+    settle(store, writers, certain=True)
+    server.stop()
+
+
+def listens(server: Server) -> bool:
+    try:
+        server.connect().close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 def body_of(session: str, number: int) -> bytes:
     """All bodies make batches of one size."""
     rows = {f"/{number:08}/{n:08}": (number, 1000.0) for n in range(ROWS)}
