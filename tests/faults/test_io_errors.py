@@ -110,6 +110,24 @@ def test_nothing_can_be_written_for_a_while(calls: int, start: Callable[..., Ser
     life.works()
 
 
+@pytest.mark.parametrize(
+    ("files", "calls"),
+    [("-wal$", WRITE), ("-wal$", SYNC), ("/acknowledged$", WRITE)],
+    ids=["the log's write", "its sync", "the note of what is acknowledged"],
+)
+def test_what_no_batch_can_do_without(
+    files: str, calls: int, start: Callable[..., Server], io: IoControl
+) -> None:
+    life = Life(start, io)
+    for _ in range(3):
+        io.fail(files, calls, errno.EIO, count=1)
+        life.refused(life.push())
+        assert io.acted == 1
+        life.works()
+    life.restart()
+    life.works()
+
+
 @pytest.mark.parametrize("count", [1, 2], ids=["once", "once more when it is closed"])
 def test_nothing_rests_on_a_log_whose_sync_failed(
     count: int, start: Callable[..., Server], io: IoControl, tmp_path: Path
