@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 class Batch:
     """One push: files that come, directories that go after that, perhaps the end of a snapshot.
 
-    gone: also what a snapshot's end takes away. carried: rows that change nothing.
+    gone: also what a snapshot's end takes away. carried: rows that change nothing. index: of the files.
     """
 
     files: Files
@@ -39,13 +39,16 @@ class Batch:
     carried: Files = field(default_factory=dict)
     source: str = "message"
     end: bool = False
+    index: int = 0
 
     def body(self, session: str) -> bytes:
         rows = [
             {"path": path, "size": size, "modified_time": mtime, "created_time": mtime, "is_dir": False}
             for path, (size, mtime) in (self.files | self.carried).items()
         ]
-        events: list[dict[str, Any]] = [{"event_type": "update", "rows": rows}] if rows else []
+        events: list[dict[str, Any]] = []
+        if rows:
+            events.append({"event_type": "update", "index": self.index, "rows": rows})
         if self.gone and not self.end:
             events.append({"event_type": "delete", "rows": [{"path": path} for path in self.gone]})
         document = {
@@ -110,9 +113,10 @@ class Line:
         self._connection = server.connection()
         self._headers = {"X-API-Key": key}
 
-    def push(self, body: bytes) -> Answer:
-        """Raises OSError or HTTPException when there is no answer."""
-        self._connection.request("POST", "/ingestor-api/v1/events/", body, self._headers)
+    def push(self, *body: bytes, encoding: str = "identity") -> Answer:
+        """The body may come in parts. Raises OSError or HTTPException when there is no answer."""
+        more = {"Content-Length": str(sum(map(len, body))), "Content-Encoding": encoding}
+        self._connection.request("POST", "/ingestor-api/v1/events/", body, self._headers | more)
         answer = self._connection.getresponse()
         data = answer.read()
         return Answer(answer.status, json.loads(data) if data else {}, answer.headers)
@@ -124,7 +128,8 @@ class Line:
 class Writer:
     """Sends one batch after the other over one connection, below `/<name>`, and keeps the book.
 
-    The files of a batch are new ones and one that every batch writes. `last_words`: codes of errors that end
+    The files of a batch are new ones and one that every batch writes, with its number as size and as the
+    index of the batch. `last_words`: codes of errors that end
     it, as the end of the server does.
     """
 
@@ -155,7 +160,7 @@ class Writer:
         values = (number, 1000.0 + number)
         files = {f"/{name}/{number}/{n}": values for n in range(self._random.randint(1, self._rows))}
         gone = [f"/{name}/{number - KEPT_BATCHES}"] if number > KEPT_BATCHES else []
-        return Batch(files | {f"/{name}/last": values}, gone)
+        return Batch(files | {f"/{name}/last": values}, gone, index=number)
 
     def push(self, line: Line, batch: Batch) -> Answer:
         """Raises like the line."""

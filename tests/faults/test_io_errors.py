@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from io_control import RENAME, SYNC, WRITE, IoControl
-from load import Answer, Line, Writer, settle
-from service import Server, Store, until
+from load import Answer, Batch, Line, Writer, settle
+from service import Server, Store, file, until
+from watching import health
 
 FAILURES = 50
 # After so many of them the server is killed, in turn right after the failed batch and after one more.
@@ -37,8 +39,8 @@ class Life:
         self.store = Store(self.server, "one")
         self.line = Line(self.server, self.store.key)
 
-    def push(self) -> Answer:
-        return self.writer.push(self.line, self.writer.next_batch())
+    def push(self, batch: Batch | None = None) -> Answer:
+        return self.writer.push(self.line, batch or self.writer.next_batch())
 
     def refused(self, answer: Answer) -> None:
         """As it has to be, while views and the other datastore go on."""
@@ -106,6 +108,67 @@ def test_nothing_can_be_written_for_a_while(calls: int, start: Callable[..., Ser
     life.works()
     life.restart()
     life.works()
+
+
+@pytest.mark.parametrize(
+    ("files", "calls"),
+    [("-wal$", WRITE), ("-wal$", SYNC), ("/acknowledged$", WRITE)],
+    ids=["the log's write", "its sync", "the note of what is acknowledged"],
+)
+def test_what_no_batch_can_do_without(
+    files: str, calls: int, start: Callable[..., Server], io: IoControl
+) -> None:
+    life = Life(start, io)
+    for _ in range(3):
+        io.fail(files, calls, errno.EIO, count=1)
+        life.refused(life.push())
+        assert io.acted == 1
+        life.works()
+    life.restart()
+    life.works()
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["once", "once more when it is closed"])
+def test_nothing_rests_on_a_log_whose_sync_failed(
+    count: int, start: Callable[..., Server], io: IoControl, tmp_path: Path
+) -> None:
+    """The system may hold pages for clean that never reached the disk: they are written anew, elsewhere."""
+    life = Life(start, io)
+    database, ahead = (
+        tmp_path / "server/fusion-data/one" / name for name in ("journal.sqlite3", "journal.sqlite3-wal")
+    )
+    mark = "a-name-that-is-nowhere-else"
+    # Many rows before it, so that it stands in a page of its record alone, which later ones do not write.
+    files = {f"/w/many/{n}": (n, 1000.0) for n in range(1_000)} | {f"/w/many/{mark}": (1, 1.0)}
+    assert life.push(Batch(files)).status == 204
+    assert mark.encode() in ahead.read_bytes()
+    io.fail("/journal.sqlite3-wal$", SYNC, errno.EIO, count=count)
+    life.refused(life.push())
+    life.works()
+    assert io.acted == count
+    assert mark.encode() in database.read_bytes()
+    assert mark.encode() not in ahead.read_bytes()
+    life.restart()
+    life.works()
+
+
+@pytest.mark.parametrize("directory", ["/fusion-data$", "/fusion-data/one$"])
+def test_names_that_do_not_reach_the_disk(
+    directory: str, start: Callable[..., Server], io: IoControl
+) -> None:
+    """Nothing is kept in files that a power cut may leave without a name."""
+    io.fail(directory, SYNC, errno.EIO)
+    server = start({"one": ""}, environment=io.environment)
+    until(lambda: io.acted >= 2)  # it is tried again
+    assert health(server)["state"] == "recovering"
+    io.calm()
+    until(lambda: server.http.get("/health/ready").status_code == 200)
+    store = Store(server, "one")
+    store.ready(file("/a"))
+    server.kill()
+    store = Store(start({"one": ""}), "one")
+    until(lambda: store.state() == "ready")
+    assert store.paths() == {"/a"}
 
 
 @pytest.mark.parametrize("calls", [WRITE, SYNC, RENAME], ids=["write", "sync", "rename"])

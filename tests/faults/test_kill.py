@@ -8,17 +8,20 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from checking import check
 from io_control import RENAME, SYNC, WRITE, IoControl
 from load import Files, SnapshotWriter, Writer, settle
-from service import Server, Store, accepted, until
+from service import Server, Store, accepted, file, until
+from watching import health
 
 KILLS = 50
 WRITERS = 8
+SHARED = "allow_concurrent_push = true\nsession_timeout_seconds = 600"
 # A checkpoint after every few batches.
-SETTINGS = "allow_concurrent_push = true\nsession_timeout_seconds = 600\ncheckpoint_bytes = 20000"
+SETTINGS = f"{SHARED}\ncheckpoint_bytes = 20000"
 
 
 class Life:
@@ -57,14 +60,16 @@ class Life:
             writer.join()
         self.server.kill()
 
-    def restart(self) -> None:
+    def restart(self, *, certain: bool = False) -> None:
         """Everything is as the books say, in the first tree that is shown, and the sessions go on."""
         self.server = self._start({"one": SETTINGS}, **self._options)
         store = Store(self.server, "one")
         until(lambda: store.get_tree(max_depth=0).status_code == 200)
-        self.files = settle(store, self.writers)
+        self.files = settle(store, self.writers, certain=certain)
         assert store.sessions().keys() == {writer.session for writer in self.writers}
         for writer in self.writers:
+            number = self.files.get(f"/{writer.book.name}/last", (0, 0.0))[0]
+            assert store.position(writer.session).json().get("index", 0) == number
             accepted(store.send(writer.session, []))
 
 
@@ -102,6 +107,7 @@ POINTS = {
     "a checkpoint, before its sync": (".checkpoint-", SYNC, "before"),
     "a checkpoint, before its name": (".checkpoint-", RENAME, "before"),
     "a checkpoint, before the trimming": (".checkpoint-", RENAME, "after"),
+    "a checkpoint, before its name is on the disk": ("/fusion-data/one$", SYNC, "before"),
 }
 
 
@@ -119,3 +125,69 @@ def test_killed_at(point: str, start: Callable[..., Server], io: IoControl, roun
         io.calm()
         life.restart()
     life.server.stop()
+
+
+def test_killed_before_anything_of_a_group_is_written(start: Callable[..., Server], io: IoControl) -> None:
+    """Nobody was answered, and nothing of it is there."""
+    life = Life(start, 1, environment=io.environment)
+    life.write()
+    life.flow()
+    io.stuck("journal.sqlite3-wal", WRITE)
+    until(lambda: io.acted)
+    until(lambda: sum(health(life.server)[name] for name in ("queue", "inflight")) >= WRITERS)
+    life.kill()
+    life.die()
+    io.calm()
+    life.restart(certain=True)
+    life.server.stop()
+
+
+CHANGES: dict[str, Callable[[Store, str], object]] = {
+    "files": lambda store, session: store.message(session, file("/a"), file("/b"), index=2),
+    "a deletion": lambda store, session: store.delete(session, "/a", index=3),
+    "a snapshot's row": lambda store, session: store.snapshot(session, file("/c")),
+    "a snapshot's end": lambda store, session: store.end(session),
+    "an anomaly": lambda store, session: store.anomaly(session),
+    "another session": lambda store, session: store.open("another"),
+    "the end of a session": lambda store, session: store.end_session(session),
+}
+
+
+def test_the_newest_checkpoint_has_it_all(start: Callable[..., Server]) -> None:
+    """Each change is the last one before a checkpoint and a kill: none of the journal is applied again."""
+    names = {"one": f"{SHARED}\ncheckpoint_bytes = 0"}
+
+    def saved() -> int | None:
+        """The last record in a checkpoint, once none is being written."""
+        journal = health(server)["journal"]
+        return None if journal["checkpoint_running"] else int(journal["last_checkpoint"])
+
+    def last_record() -> int:
+        return int(health(server)["journal"]["last_record"])
+
+    def recovered() -> bool:
+        return store.state() != "recovering"
+
+    def outcome() -> dict[str, Any]:
+        tree = store.get_tree()
+        return {
+            "tree": tree.json() if tree.status_code == 200 else store.state(),
+            "sessions": store.sessions().keys(),
+            "position": store.position(session).json(),
+            "breaker": store.breaker(),
+        }
+
+    server = start(names)
+    store = Store(server, "one")
+    session = store.ready()
+    for change in CHANGES.values():
+        until(saved)
+        change(store, session)
+        assert until(saved) == last_record()
+        expected = outcome()
+        server.kill()
+        server = start(names)
+        store = Store(server, "one")
+        until(recovered)
+        assert outcome() == expected
+    server.stop()

@@ -7,13 +7,13 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 from io_control import SYNC, IoControl
 from load import Batch, Line, Writer, settle
 from service import Server, Store, accepted, file, refused, until
+from watching import Watch, health, peak_bytes
 
 from fusion import _index
 
@@ -33,11 +33,6 @@ def writers_of(store: Store, count: int, **options: Any) -> list[Writer]:
     ]
     store.ready()
     return writers
-
-
-def health(server: Server) -> dict[str, Any]:
-    found: dict[str, Any] = server.http.get("/health/ready").json()["datastores"]["one"]
-    return found
 
 
 @pytest.mark.parametrize("sync_seconds", [0.0, 0.1])
@@ -66,28 +61,38 @@ def test_told_to_stop_under_full_load(
     server.stop()
 
 
-class Watch:
-    """Looks at the queue all the time, from a thread of its own."""
+def test_what_waits_when_it_is_told_to_stop(start: Callable[..., Server], io: IoControl) -> None:
+    """It is answered, and kept; who does not send all of a body does not hold it up."""
+    server = start({"one": SHARED}, environment=io.environment)
+    store = Store(server, "one")
+    writers = writers_of(store, WRITERS)
+    io.stuck(JOURNAL, SYNC)
+    with server.connect() as half, ThreadPoolExecutor(WRITERS) as pool:
+        head = f"POST /ingestor-api/v1/events/ HTTP/1.1\r\nHost: x\r\nX-API-Key: {store.key}\r\n"
+        half.sendall(f"{head}Content-Length: 100\r\n\r\nhalf".encode())
+        waiting = [
+            pool.submit(writer.push, Line(server, store.key), writer.next_batch()) for writer in writers
+        ]
+        until(lambda: sum(health(server)[name] for name in ("queue", "inflight")) == WRITERS)
+        server.send_signal(signal.SIGTERM)
+        until(lambda: not listens(server))
+        io.calm()
+        assert [future.result().status for future in waiting] == [204] * WRITERS
+        assert server.process.wait(10) == 0
+    assert not server.errors()
+    server = start({"one": SHARED})
+    store = Store(server, "one")
+    until(lambda: store.get_tree(max_depth=0).status_code == 200)
+    settle(store, writers, certain=True)
+    server.stop()
 
-    def __init__(self, server: Server) -> None:
-        self.most = 0  # records held
-        self._server = server
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with self._server.client() as client:
-            while not self._stopping.wait(0.005):
-                found = client.get("/health/ready").json()["datastores"]["one"]
-                self.most = max(self.most, found["queue"] + found["inflight"])
+def listens(server: Server) -> bool:
+    try:
+        server.connect().close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def body_of(session: str, number: int) -> bytes:
@@ -162,12 +167,6 @@ def test_a_disk_that_stands_still(start: Callable[..., Server], io: IoControl) -
     io.calm()
     until(lambda: store.post(body_of(session, SENDERS)).status_code == 204)
     server.stop()
-
-
-def peak_bytes(server: Server) -> int:
-    """The most memory that the server ever had."""
-    text = Path(f"/proc/{server.process.pid}/status").read_text()
-    return int(text.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def test_superseded_while_its_batches_are_queued(start: Callable[..., Server], io: IoControl) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from io_control import SYNC, IoControl
 from load import Writer, settle
 from service import Server, Store, accepted, until
 from volumes import Volume, volume
+from watching import health
 
 CUTS = 6
 # The server takes this file for the system's: each cut is a new start of the machine.
@@ -37,8 +39,15 @@ def disk(tmp_path: Path) -> Iterator[Volume]:
 class Life:
     """One datastore on a disk that loses its power now and then."""
 
-    def __init__(self, start: Callable[..., Server], disk: Volume, durability: str) -> None:
+    def __init__(
+        self,
+        start: Callable[..., Server],
+        disk: Volume,
+        durability: str,
+        environment: Mapping[str, str] = {},
+    ) -> None:
         self._start = start
+        self._environment = environment
         self._disk = disk
         self._boot_id = disk.path.with_name("boot-id")
         self.new_boot()
@@ -58,7 +67,9 @@ class Life:
         # The watermark has a test of its own.
         where = f'data_dir = "{self._disk.path}/data"\nmin_free_bytes = 0'
         program = ("-c", BOOT_ID.format(str(self._boot_id)))
-        self.server = self._start({"one": self._settings}, where, program=program)
+        self.server = self._start(
+            {"one": self._settings}, where, environment=self._environment, program=program
+        )
         self.store = Store(self.server, "one")
         until(lambda: self.store.state() != "recovering")
 
@@ -67,10 +78,27 @@ class Life:
             writer.start(self.server)
         time.sleep(seconds)
         self._disk.cut_power()
+        self.kill()
+        self._come_back()
+
+    def write_a_little(self) -> None:
+        for writer in self.writers:
+            writer.start(self.server)
+        until(lambda: all(writer.book.acknowledged > 2 for writer in self.writers))
+
+    def kill(self) -> None:
+        """While the writers write."""
         self.server.send_signal(signal.SIGKILL)
         for writer in self.writers:
             writer.join()
         self.server.kill()
+
+    def lose_power(self) -> None:
+        """When no server runs."""
+        self._disk.cut_power()
+        self._come_back()
+
+    def _come_back(self) -> None:
         self._disk.unmount()
         self._disk.mount()
         self.new_boot()
@@ -114,22 +142,36 @@ def test_what_is_lost_is_not_hidden(disk: Volume, start: Callable[..., Server], 
 
 
 def test_without_a_power_cut_nothing_is_lost(disk: Volume, start: Callable[..., Server]) -> None:
-    """Killed, or stopped in order before the machine is."""
+    """Killed while the power stays, or stopped in order before it goes."""
     life = Life(start, disk, "os")
-    for writer in life.writers:
-        writer.start(life.server)
-    until(lambda: all(writer.book.acknowledged > 2 for writer in life.writers))
-    life.server.send_signal(signal.SIGKILL)
-    for writer in life.writers:
-        writer.join()
-    life.server.kill()
+    life.write_a_little()
+    life.kill()
     life.restart()
     assert life.store.state() == "ready"
     settle(life.store, life.writers)
     life.server.stop()
-    disk.unmount()
-    disk.mount()
-    life.new_boot()
+    life.lose_power()
+    life.restart()
+    assert life.store.state() == "ready"
+    settle(life.store, life.writers, certain=True)
+
+
+def test_stopped_in_order_but_for_the_last_moment(
+    disk: Volume, start: Callable[..., Server], io: IoControl
+) -> None:
+    """Once the note is gone that the journal's end may be lost, it may not."""
+    life = Life(start, disk, "os", io.environment)
+    life.write_a_little()
+    for writer in life.writers:
+        writer.stop()
+        writer.join()
+    until(lambda: not health(life.server)["journal"]["checkpoint_running"])  # it syncs the directory, too
+    io.kill_after("/data/one$", SYNC)
+    life.server.send_signal(signal.SIGTERM)
+    assert life.server.process.wait(60) == -signal.SIGKILL
+    life.server.kill()
+    io.calm()
+    life.lose_power()
     life.restart()
     assert life.store.state() == "ready"
     settle(life.store, life.writers, certain=True)
