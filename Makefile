@@ -80,14 +80,16 @@ $(eval $(call native_program,address,$(CC),-O1 -g -DFUSION_SMALL_BLOCKS -fsaniti
 $(eval $(call native_program,thread,$(CC),-O1 -g -DFUSION_SMALL_BLOCKS -fsanitize=thread))
 $(eval $(call native_program,aarch64,aarch64-linux-gnu-gcc,-O2 -static))
 
-fuzz: $(VENV)/run.stamp $(FUZZ)/build.stamp ## fuzz the scanner and the number readers, FUZZ_SECONDS (300) each; needs clang: fuzz/README.md
+FUZZ_PYTHON = atheris=$$($(FUZZ)/venv/bin/python -c 'import atheris; print(atheris.path())'); \
+  PYTHONPATH=$(FUZZ)/lib ASAN_OPTIONS=detect_leaks=0 \
+  LD_PRELOAD="$$atheris/asan_with_fuzzer.so $$(echo $$atheris/atheris/custom_mutator.*.so)" $(FUZZ)/venv/bin/python
+FUZZ_OPTIONS = -max_len=1024 -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZ)/ -print_final_stats=1
+
+fuzz: $(VENV)/run.stamp $(FUZZ)/build.stamp ## fuzz the scanner, unpacking and the number readers, FUZZ_SECONDS (300) each; needs clang: fuzz/README.md
 	$(BIN)/python fuzz/fuzz_numbers.py $(FUZZ_SECONDS)
-	@mkdir -p $(FUZZ)/corpus
-	atheris=$$($(FUZZ)/venv/bin/python -c 'import atheris; print(atheris.path())'); \
-	  PYTHONPATH=$(FUZZ)/lib ASAN_OPTIONS=detect_leaks=0 \
-	  LD_PRELOAD="$$atheris/asan_with_fuzzer.so $$(echo $$atheris/atheris/custom_mutator.*.so)" \
-	  $(FUZZ)/venv/bin/python fuzz/fuzz_scanner.py $(FUZZ)/corpus fuzz/corpus -dict=fuzz/scanner.dict -max_len=1024 \
-	  -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZ)/ -print_final_stats=1
+	@mkdir -p $(FUZZ)/corpus $(FUZZ)/corpus-packed
+	$(FUZZ_PYTHON) fuzz/fuzz_packed.py $(FUZZ)/corpus-packed $(FUZZ_OPTIONS)
+	$(FUZZ_PYTHON) fuzz/fuzz_scanner.py $(FUZZ)/corpus fuzz/corpus -dict=fuzz/scanner.dict $(FUZZ_OPTIONS)
 
 bench: $(VENV)/bench.stamp ## benchmarks; rewrites docs/benchmarks (about 15 minutes, 6 GiB of memory)
 	$(BIN)/pytest benchmarks --benchmark-disable-gc --benchmark-columns=min,median,rounds --timeout=3600 \

@@ -161,10 +161,11 @@ def test_a_damaged_file_is_refused(index: PathIndex, tmp_path: Path) -> None:
         else:
             with pytest.raises(DamagedFile, match="cannot be loaded"):
                 PathIndex.read_note(tmp_path / "damaged")
-    (tmp_path / "older").write_bytes(contents[:8] + bytes([contents[8] + 1]) + contents[9:])
-    for read in READERS:
-        with pytest.raises(DamagedFile, match="another version"):
-            read(tmp_path / "older")
+    for version in (contents[8] - 1, contents[8] + 1):
+        (tmp_path / "other").write_bytes(contents[:8] + bytes([version]) + contents[9:])
+        for read in READERS:
+            with pytest.raises(DamagedFile, match="another version"):
+                read(tmp_path / "other")
 
 
 def test_every_byte_counts(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from bodies import body, deletes, directory, file, upserts
 from conftest import SANITIZED
 
-from fusion import PathIndex
+from fusion import Batch, PathIndex
 
 FILES = 1000
 BATCHES = 30 if SANITIZED else 400
@@ -259,3 +259,16 @@ def test_batches_are_not_lost_between_threads() -> None:
     run_together([writer(thread) for thread in range(threads)], [lambda: index.stats()])  # type: ignore[list-item]
     assert index.stats()[:3] == (threads * each, 1 + threads * 11, threads * each)
     index._check()
+
+
+def test_a_batch_is_packed_by_others_while_it_is_applied() -> None:
+    index = PathIndex()
+    for number in range(BATCHES // 10):
+        pushed = generation(number, recreate=True)
+        packed = Batch.parse(pushed).pack()
+        batch = Batch.decode(pushed)
+        with ThreadPoolExecutor(3) as threads:
+            packing = [threads.submit(batch.pack) for _ in range(2)]
+            threads.submit(index.apply, batch).result()
+            assert [each.result() for each in packing] == [packed, packed]
+        assert batch.pack() == packed

@@ -88,22 +88,25 @@ static void print_string(text *body)
     text_print(body, "\"");
 }
 
+/* Rows are objects, or arrays in the order of the event's fields. */
 static void print_body(text *body, uint32_t most_rows)
 {
     body->len = 0;
     text_print(body,
                "{\"session_id\":\"s\",\"source_type\":\"message\",\"is_snapshot_end\":false,\"events\":[{\"event_type\":\"%s\","
-               "\"rows\":[",
+               "\"fields\":[\"path\",\"size\",\"modified_time\",\"created_time\",\"is_dir\"],\"rows\":[",
                random_below(&state, 4) ? "update" : "delete");
     for (uint32_t rows = random_below(&state, most_rows + 1), i = 0; i < rows; i++) {
+        const bool array = random_below(&state, 2);
         char mtime[DOUBLE_WRITE_MAX + 1];
         *double_write(mtime, some_double()) = 0;
-        text_print(body, "%s{\"path\":", i ? ", " : "");
+        text_print(body, "%s%s", i ? ", " : "", array ? "[" : "{\"path\":");
         print_string(body);
-        text_print(body, ",\"size\":%llu,\"modified_time\":%s,", (unsigned long long)random_next(&state) >> 1, mtime);
+        text_print(body, array ? ",%llu,%s," : ",\"size\":%llu,\"modified_time\":%s,", (unsigned long long)random_next(&state) >> 1,
+                   mtime);
         if (random_below(&state, 2))
             *double_write(mtime, some_double()) = 0;
-        text_print(body, "\"created_time\":%s,\"is_dir\":%s}", mtime, random_below(&state, 2) ? "true" : "false");
+        text_print(body, array ? "%s,%s]" : "\"created_time\":%s,\"is_dir\":%s}", mtime, random_below(&state, 2) ? "true" : "false");
     }
     text_print(body, "]}]}");
 }

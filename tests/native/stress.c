@@ -217,6 +217,26 @@ static void save_and_load(fusion_index *ix)
     free(loaded);
 }
 
+/* Views that overlap, closed in any order while others are opened, closed and read: what is left over is seen at the end. */
+static void open_and_close(fusion_index *ix)
+{
+    static atomic_uint calls;
+    uint64_t state = atomic_fetch_add(&calls, 1);
+    fusion_instant open[4];
+    for (uint32_t round = 0; round < 16; round++) {
+        uint32_t i = round < 4 ? round : random_below(&state, 4);
+        if (round >= 4)
+            instant_close(&open[i]);
+        instant_init(&open[i], ix);
+        pthread_rwlock_rdlock(&ix->lock);
+        bool opened = instant_open(&open[i], random_below(&state, 2));
+        pthread_rwlock_unlock(&ix->lock);
+        EXPECT(opened, "no memory");
+    }
+    for (uint32_t i = 0; i < 4; i++)
+        instant_close(&open[i]);
+}
+
 static void check(fusion_index *ix)
 {
     char why[256];
@@ -227,7 +247,8 @@ static void check(fusion_index *ix)
 }
 
 static void (*const readers[])(fusion_index *) = {
-    read_nodes, read_stats, read_oldest, read_search, read_tree, read_tree_pieces, save_and_load, check,
+    read_nodes, read_stats, read_oldest, read_search, read_tree, read_tree_pieces, save_and_load, save_and_load, open_and_close,
+    open_and_close, check,
 };
 #define READERS (sizeof readers / sizeof *readers)
 
@@ -274,6 +295,7 @@ int main(int argc, char **argv)
         reads += all[i].reads;
     }
     check(&ix);
+    EXPECT(!ix.views.open && !ix.views.oldest_image && !views_bytes(&ix.views), "images outlive their views");
     printf("stress: %u batches beside %llu reads (%s)\n", batches, (unsigned long long)reads, simd_names[simd_in_use]);
     index_release(&ix);
     text_free(&body);
