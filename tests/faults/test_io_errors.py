@@ -38,6 +38,7 @@ class Life:
         self.server = self._start(names, environment=self._io.environment, program=IMPATIENT)
         self.store = Store(self.server, "one")
         self.line = Line(self.server, self.store.key)
+        until(lambda: self.server.http.get("/health/ready").status_code == 200)  # both have recovered
 
     def push(self, batch: Batch | None = None) -> Answer:
         return self.writer.push(self.line, batch or self.writer.next_batch())
@@ -112,7 +113,11 @@ def test_nothing_can_be_written_for_a_while(calls: int, start: Callable[..., Ser
 
 @pytest.mark.parametrize(
     ("files", "calls"),
-    [("-wal$", WRITE), ("-wal$", SYNC), ("/acknowledged$", WRITE)],
+    [
+        ("/one/journal.sqlite3-wal$", WRITE),
+        ("/one/journal.sqlite3-wal$", SYNC),
+        ("/one/acknowledged$", WRITE),
+    ],
     ids=["the log's write", "its sync", "the note of what is acknowledged"],
 )
 def test_what_no_batch_can_do_without(
@@ -142,7 +147,7 @@ def test_nothing_rests_on_a_log_whose_sync_failed(
     files = {f"/w/many/{n}": (n, 1000.0) for n in range(1_000)} | {f"/w/many/{mark}": (1, 1.0)}
     assert life.push(Batch(files)).status == 204
     assert mark.encode() in ahead.read_bytes()
-    io.fail("/journal.sqlite3-wal$", SYNC, errno.EIO, count=count)
+    io.fail("/one/journal.sqlite3-wal$", SYNC, errno.EIO, count=count)
     life.refused(life.push())
     life.works()
     assert io.acted == count
