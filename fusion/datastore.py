@@ -86,6 +86,7 @@ class Datastore:
         self._wall = wall
         self._journal = journal
         self._replayed = self._to_replay = 0  # records
+        self._hindrance: str | None = None  # why the recovery has to be tried again
         # Guards sessions, readiness, positions and latency; never held while the index works. A record is
         # queued under it where its session was just judged: the order of judgements is the order of the log.
         self._lock = threading.Lock()
@@ -129,7 +130,7 @@ class Datastore:
         """What an operator wants to know. `ok`: changes are taken, and kept as the settings say."""
         journal = self._journal and self._journal.status()
         refusal = self._ingest.refusal
-        problem = refusal.detail if refusal else journal and journal["error"]
+        problem = refusal.detail if refusal else self._hindrance or (journal and journal["error"])
         return {
             "ok": not (self.recovering or problem),
             "state": self.state,
@@ -407,23 +408,39 @@ class Datastore:
         self._on_applied(self.queue == 0)
 
     def _recover_from(self, journal: Journal) -> None:
-        recovered = self._until_it_works(journal.recover)
+        recovered = self._until_it_works(lambda: self._replayed_from(journal))
+        if recovered.lost or recovered.unsure:
+            self._end_all_sessions(recovered.lost)
+
+    def _replayed_from(self, journal: Journal) -> Recovered:
+        """Begins anew each time: what was replayed before a failure does not count."""
+        self.index = PathIndex()
+        recovered = journal.recover()
+        with self._lock:
+            self._sessions = Sessions(self.settings.allow_concurrent_push)
+            self._readiness = Readiness()
+            self._positions = {}
+            self._last_event_latency_ms = 0.0
         self.index = recovered.index
         if recovered.state is not None:
             self._load(recovered.state)
         self._replay(recovered)
-        if recovered.lost or recovered.unsure:
-            self._end_all_sessions(recovered.lost)
+        return recovered
 
     def _until_it_works(self, call: Callable[[], T]) -> T:
         """Whatever hinders a recovery, damage apart, may pass."""
         while True:
             try:
-                return call()
+                result = call()
             except JournalDamaged:
                 raise
-            except FusionError as error:
-                log.error("%s: %s; trying again", self.name, error)
+            except (FusionError, MemoryError) as error:
+                self._require_open()
+                self._hindrance = str(error) or "there is not enough memory to recover"
+                log.error("%s: %s; trying again", self.name, self._hindrance)
+            else:
+                self._hindrance = None
+                return result
             self._ingest.pause(_RETRY_SECONDS)
             self._require_open()
 
@@ -432,7 +449,7 @@ class Datastore:
             raise Overloaded("the server is stopping; send this again later")
 
     def _replay(self, recovered: Recovered) -> None:
-        self._to_replay = recovered.last_sequence - recovered.sequence
+        self._replayed, self._to_replay = 0, recovered.last_sequence - recovered.sequence
         for sequence, data in recovered.records:
             self._require_open()
             try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from fusion.errors import FusionError, Overloaded
+from fusion.errors import FusionError, JournalFailed, Overloaded
 from fusion.records import Record
 
 log = logging.getLogger(__name__)
@@ -149,14 +149,20 @@ class Ingest:
         try:
             self._prepare()
         except FusionError as error:
-            with self._changed:
-                self._refusal = error
-                refused, self._queued = self._queued, deque()
-            for entry in refused:
-                entry.future.set_exception(error)
-            return
-        while self.work():
-            pass
+            self._refuse(error)
+        except BaseException:
+            log.exception("the writer could not begin")
+            self._refuse(JournalFailed("the journal could not be replayed; the server's log says why"))
+        else:
+            while self.work():
+                pass
+
+    def _refuse(self, error: FusionError) -> None:
+        with self._changed:
+            self._refusal = error
+            refused, self._queued = self._queued, deque()
+        for entry in refused:
+            entry.future.set_exception(error)
 
     def _take(self) -> deque[_Entry]:
         """Everything queued; nothing when closed and done."""

@@ -136,8 +136,9 @@ class Journal:
     def recover(self) -> Recovered:
         """Open the files, or make them.
 
-        Raises JournalDamaged, and JournalFailed, after which it may be tried again.
+        Raises JournalDamaged, and JournalFailed, as the records do, after which it may be tried again.
         """
+        self._grown = self._newest = self._newest_bytes = 0
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             sync_directory(self._directory.parent)

@@ -129,7 +129,10 @@ class SqliteLog:
 
     @property
     def lease(self) -> str | None:
-        holder: str | None = self._one("SELECT holder FROM lease")
+        try:
+            holder: str | None = self._one("SELECT holder FROM lease")
+        except sqlite3.Error as error:
+            raise _failure(error) from None
         return holder
 
     def swap_lease(self, expected: str | None, holder: str | None) -> bool:

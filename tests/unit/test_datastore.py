@@ -1065,12 +1065,14 @@ def test_many_threads_at_once(shared: Store) -> None:
     assert (shared.datastore.queue, shared.datastore.inflight) == (0, 0)
 
 
-@pytest.mark.parametrize("error", [DiskFull(), JournalFailed()])
-def test_a_recovery_that_cannot_be_written_yet_goes_on_when_it_can(
-    error: FusionError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a power cut the end of the sessions has to get into the journal, whose disk may be full."""
+Life = Callable[[MemoryLog], Datastore]
+
+
+@pytest.fixture
+def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
+    """The next process with a log, which was started; it does not wait long before it tries again."""
     monkeypatch.setattr("fusion.datastore._RETRY_SECONDS", 0.01)
+    lives: list[Datastore] = []
 
     def life(log: MemoryLog) -> Datastore:
         journal = Journal(
@@ -1080,10 +1082,20 @@ def test_a_recovery_that_cannot_be_written_yet_goes_on_when_it_can(
             min_free_bytes=0,
             open_log=lambda path, *, sync: log,
         )
-        datastore = Datastore("one", DatastoreSettings(), clock=Clock(), journal=journal)
-        datastore.start()
-        return datastore
+        lives.append(Datastore("one", DatastoreSettings(), clock=Clock(), journal=journal))
+        lives[-1].start()
+        return lives[-1]
 
+    yield life
+    for each in lives:
+        each.close()
+
+
+@pytest.mark.parametrize("error", [DiskFull(), JournalFailed()])
+def test_a_recovery_that_cannot_be_written_yet_goes_on_when_it_can(
+    error: FusionError, tmp_path: Path, life: Life
+) -> None:
+    """After a power cut the end of the sessions has to get into the journal, whose disk may be full."""
     log = MemoryLog()
     datastore = life(log)
     until(lambda: not datastore.recovering)
@@ -1100,4 +1112,70 @@ def test_a_recovery_that_cannot_be_written_yet_goes_on_when_it_can(
     assert datastore.state == "recovering"
     log.failing = None
     until(lambda: datastore.state == "stale")
+
+
+def filled(life: Life) -> tuple[MemoryLog, str]:
+    """What a process left: a ready tree of two files, by the second of two sessions, which is named."""
+    log = MemoryLog()
+    datastore = life(log)
+    until(lambda: not datastore.recovering)
+    for name in ("/a", "/b"):
+        session = answer(datastore.open_session("task", None, "")).session_id
+        answer(datastore.push(batch(session, event(name, index=7))))
+    answer(datastore.push(batch(session, event("/a", "/b"), source="snapshot", end=True)))
     datastore.close()
+    return log.reopened(), session
+
+
+def is_as_before(datastore: Datastore, session: str) -> None:
+    until(lambda: datastore.state == "ready")
+    assert {node.path for node in datastore.index.search("*")} == {"/a", "/b"}
+    assert [known["session_id"] for known in datastore.sessions()] == [session]
+    assert datastore.position(session) == 7
+    assert datastore.health()["problem"] is None
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_a_record_that_cannot_be_read_yet_is_read_later(life: Life, number: int) -> None:
+    """The replay begins anew: nothing of what was replayed before counts twice."""
+    log, session = filled(life)
+    log.unreadable = number
+    datastore = life(log)
+    until(lambda: datastore.health()["problem"])
+    health = datastore.health()
+    assert (health["ok"], health["state"]) == (False, "recovering")
+    assert "disk I/O error" in health["problem"]
+    log.unreadable = None
+    is_as_before(datastore, session)
+
+
+def test_memory_that_is_not_there_for_a_replay_may_be_there_later(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, session = filled(life)
+
+    def decode(data: bytes) -> Any:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fusion.datastore.decode", decode)
+        datastore = life(log)
+        until(lambda: datastore.health()["problem"])
+        assert datastore.state == "recovering"
+    is_as_before(datastore, session)
+
+
+def test_a_recovery_that_fails_for_no_known_reason_is_told(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(data: bytes) -> Any:
+        raise RuntimeError("unforeseen")
+
+    log, session = filled(life)
+    monkeypatch.setattr("fusion.datastore.decode", decode)
+    datastore = life(log)
+    until(lambda: datastore.health()["problem"])
+    assert not datastore.health()["ok"]
+    for call in (datastore.check_ready, lambda: datastore.heartbeat(session)):
+        with pytest.raises(JournalFailed):
+            call()

@@ -234,6 +234,19 @@ def test_what_preparing_raises_is_the_outcome_of_everything(writer: Writer) -> N
     assert writer.applied == []
 
 
+def test_whatever_preparing_raises_is_told(writer: Writer, caplog: pytest.LogCaptureFixture) -> None:
+    def prepare() -> None:
+        raise RuntimeError("unforeseen")
+
+    before = writer.submit(1)
+    writer.ingest.start(prepare)
+    with pytest.raises(JournalFailed):
+        result(before)
+    with pytest.raises(JournalFailed):
+        writer.submit(2)
+    assert "unforeseen" in caplog.text
+
+
 def test_a_pause_ends_with_close(writer: Writer) -> None:
     writer.ingest.start(lambda: writer.ingest.pause(STUCK_SECONDS))
     writer.ingest.close()

@@ -250,6 +250,18 @@ def test_a_row_that_is_gone_or_elsewhere_is_damage(tmp_path: Path) -> None:
     assert outcome(path) == "damaged at 5"
 
 
+def test_a_lease_that_cannot_be_read_or_written_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    log = SqliteLog(path, sync=True)
+    assert log._connection is not None
+    log._connection.execute("DROP TABLE lease")
+    with pytest.raises(JournalFailed):
+        _ = log.lease
+    with pytest.raises(JournalFailed):
+        log.swap_lease(None, "one")
+    log.close()
+
+
 @pytest.mark.parametrize("pragma", ["application_id", "user_version"])
 def test_another_programs_database_is_refused(tmp_path: Path, pragma: str) -> None:
     path = filled(tmp_path)
