@@ -174,8 +174,8 @@ class Datastore:
         with self._lock:
             self._sweep()
             state, losses = self._readiness.state.value, self._readiness.losses
-        if self._ingest.refusal is not None:
-            raise self._ingest.refusal
+        if (refusal := self._ingest.refusal) is not None:
+            raise refusal
         if state != "ready":
             raise NotReady(state, self.queue, self.inflight)
         if since not in (None, losses):
@@ -366,8 +366,8 @@ class Datastore:
             self._unrecorded.append(session_id)
 
     def _require_recovered(self) -> None:
-        if self._ingest.refusal is not None:
-            raise self._ingest.refusal
+        if (refusal := self._ingest.refusal) is not None:
+            raise refusal
         if self._readiness.recovering:
             raise NotReady("recovering", self.queue, self.inflight)
 

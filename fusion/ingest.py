@@ -76,8 +76,11 @@ class Ingest:
 
     @property
     def refusal(self) -> FusionError | None:
-        """Why nothing is taken any more, other than that it is closing."""
-        return self._refusal
+        """Why nothing is taken any more, other than that it is closing; to be raised.
+
+        It is one error for all: what each raise adds to its traceback goes with the next one.
+        """
+        return self._refusal and self._refusal.with_traceback(None)
 
     def start(self, prepare: Callable[[], None] = lambda: None) -> None:
         """Let a thread work, after `prepare`.
@@ -113,8 +116,8 @@ class Ingest:
                 raise Overloaded(
                     "the server is stopping; nothing of this request was taken, send it again later"
                 )
-            if self._refusal is not None:
-                raise self._refusal
+            if (refusal := self.refusal) is not None:
+                raise refusal
             if size_bytes and self._held_bytes and self._held_bytes + size_bytes > self._queue_bytes:
                 raise Overloaded()
             self._queued.append(_Entry(record, size_bytes, future))

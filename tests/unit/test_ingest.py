@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from typing import Any
@@ -232,6 +233,22 @@ def test_what_preparing_raises_is_the_outcome_of_everything(writer: Writer) -> N
         writer.submit(2)
     assert isinstance(writer.ingest.refusal, JournalDamaged)
     assert writer.applied == []
+
+
+def test_a_refusal_does_not_grow_with_those_who_get_it(writer: Writer) -> None:
+    def prepare() -> None:
+        raise JournalDamaged(3, "it is missing")
+
+    writer.ingest.start(prepare)
+    writer.ingest.close()
+    refusal = writer.ingest.refusal
+    assert refusal is not None
+    lengths = set()
+    for _ in range(5):
+        with pytest.raises(JournalDamaged):
+            raise writer.ingest.refusal or AssertionError
+        lengths.add(len(list(traceback.walk_tb(refusal.__traceback__))))
+    assert len(lengths) == 1
 
 
 def test_whatever_preparing_raises_is_told(writer: Writer, caplog: pytest.LogCaptureFixture) -> None:
