@@ -299,6 +299,7 @@ class Datastore:
     def consistency(self) -> dict[str, Any]:
         """The circuit breaker; `tripped_at` is in epoch seconds."""
         with self._lock:
+            self._require_recovered()
             trip = self._readiness.trip
         return {
             "tripped": trip is not None,
@@ -325,6 +326,7 @@ class Datastore:
     def ingest_stats(self) -> dict[str, Any]:
         """What dashboards of the family show; one source for each task with an active session."""
         with self._lock:
+            self._require_recovered()
             self._sweep()
             tasks = dict.fromkeys(session.task_id for session in self._sessions.active())
         oldest = self.index.oldest_directory()

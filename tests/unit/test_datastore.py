@@ -21,6 +21,7 @@ from fusion.datastore import Datastore
 from fusion.errors import (
     DiskFull,
     FusionError,
+    JournalDamaged,
     JournalFailed,
     NotReady,
     Overloaded,
@@ -1147,6 +1148,38 @@ def test_a_record_that_cannot_be_read_yet_is_read_later(life: Life, number: int)
     assert "disk I/O error" in health["problem"]
     log.unreadable = None
     is_as_before(datastore, session)
+
+
+def everything_asked(datastore: Datastore, session: str) -> list[Callable[[], Any]]:
+    return [
+        datastore.check_ready,
+        datastore.reset,
+        datastore.sessions,
+        datastore.consistency,
+        datastore.ingest_stats,
+        lambda: datastore.open_session("task", None, ""),
+        lambda: datastore.heartbeat(session),
+        lambda: datastore.position(session),
+        lambda: datastore.push(batch(session)),
+        lambda: datastore.anomaly(session, None, None, []),
+        lambda: datastore.end_session(session),
+    ]
+
+
+def test_nothing_is_told_of_half_a_journal(life: Life) -> None:
+    """Neither while it is replayed, nor when it has a hole."""
+    log, session = filled(life)
+    log.unreadable = 5
+    datastore = life(log)
+    until(lambda: datastore.health()["problem"])
+    for ask in everything_asked(datastore, session):
+        with pytest.raises(NotReady, match="recovering"):
+            ask()
+    del log.records[5]
+    until(lambda: datastore.state == "damaged")
+    for ask in everything_asked(datastore, session):
+        with pytest.raises(JournalDamaged, match="journal damaged at record 5:"):
+            ask()
 
 
 def test_memory_that_is_not_there_for_a_replay_may_be_there_later(
