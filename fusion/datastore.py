@@ -465,8 +465,8 @@ class Datastore:
     def _end_all_sessions(self, lost: int) -> None:
         """Acknowledged changes are gone or may be, so that only new snapshots can make the tree whole."""
         log.warning(
-            "%s: the machine stopped before all of the journal was on its disk (%d records are known to be"
-            " lost); every session has to begin anew",
+            "%s: the machine stopped before all of the journal was on its disk, or it was left out for a"
+            " while (%d records are known to be lost); every session has to begin anew",
             self.name, lost,
         )  # fmt: skip
         records = [EndSession(session.session_id, self._wall()) for session in self._sessions.active()]

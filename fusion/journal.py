@@ -35,6 +35,7 @@ from fusion.unsynced import UnsyncedNote
 log = logging.getLogger(__name__)
 
 FILE_NAME = "journal.sqlite3"
+NOTE_NAME = "unsynced"
 # What a record costs a replay beside its bytes, in bytes.
 RECORD_BYTES = 512
 # A checkpoint is due when the log is a good part of the newest one: their share of all writing is fixed.
@@ -58,7 +59,7 @@ class Recovered:
     last_sequence: int
     records: Iterator[tuple[int, bytes]]
     lost: int  # acknowledged records known to be gone, as an unsynced journal may lose them with the power
-    unsure: bool  # others may be
+    unsure: bool  # others may be, or the journal was left out
 
 
 class Journal:
@@ -86,7 +87,7 @@ class Journal:
         self._open_log = open_log
         self._free_bytes = free_bytes or free_bytes_at
         self._checkpoints = Checkpoints(directory)
-        self._unsynced = UnsyncedNote(directory / "unsynced")
+        self._unsynced = UnsyncedNote(directory / NOTE_NAME)
         self._noted, self._unsure = False, True
         self._log: Log | None = None
         self._sequence = 0
@@ -291,6 +292,15 @@ class _Writing(threading.Thread):
             self.size_bytes = self._checkpoints.write(self._instant, self.sequence)
         except Exception as error:
             self.error = error
+
+
+def leave_out(directory: Path) -> None:
+    """Changes are acknowledged from here on that the journal in a directory, if there is one, is not told of.
+
+    Whoever goes on with it later is unsure of its end. Raises OSError.
+    """
+    if (directory / FILE_NAME).exists():
+        UnsyncedNote(directory / NOTE_NAME).write_left_out()
 
 
 def free_bytes_at(directory: Path) -> int:
