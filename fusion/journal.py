@@ -148,13 +148,13 @@ class Journal:
                 self._log = self._open_log(self._directory / FILE_NAME, sync=self._sync)
             if not self._log.swap_lease(self._log.lease, uuid4().hex):
                 raise SequenceConflict()
-            self._unsure = self._unsynced.is_old()
+            self._unsure, may_be_lost = self._unsynced.is_old(), self._unsynced.exists() or not self._sync
             index, state = self._read_checkpoint()
         except OSError as error:
             raise JournalFailed(f"the journal cannot be read: {error.strerror}") from None
         last = self._sequence = self._log.last_sequence
         lost = self._log.acknowledged - last
-        if self._newest > last or (lost > 0 and self._sync):
+        if self._newest > last or (lost > 0 and not may_be_lost):
             known = max(self._log.acknowledged, self._newest)
             raise JournalDamaged(
                 last + 1, f"records up to {known} were acknowledged, and it ends before them"

@@ -291,6 +291,18 @@ class Machine:
         self._lives += 1
         self.journal = self._make(sync)
 
+    def lose(self, groups: int) -> None:
+        """The power goes: the mark of so many more groups has reached the disk, the groups have not."""
+        directory = self._directory / str(self._lives)
+        kept = shutil.copytree(directory, self._directory / "kept")
+        for _ in range(groups):
+            self.journal.append([RECORD])
+        shutil.copy(directory / "acknowledged", kept)
+        self.journal.close()
+        self._lives += 1
+        kept.rename(self._directory / str(self._lives))
+        self.start()
+
     def stop(self, sync: bool = False) -> None:
         self.journal.close()
         self.journal = self._make(sync)
@@ -347,6 +359,22 @@ def test_a_journal_that_was_unsynced_once(machine: Machine) -> None:
     machine.start()
     machine.kill(sync=True)
     assert not machine.unsure()
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_what_an_unsynced_journal_lost_is_no_damage_whatever_the_settings_say_now(
+    machine: Machine, sync: bool
+) -> None:
+    machine.unsure(3)
+    machine.lose(2)
+    machine.stop(sync)
+    recovered = machine.journal.recover()
+    assert (recovered.last_sequence, recovered.lost, recovered.unsure) == (3, 2, True)
+    assert [sequence for sequence, _ in recovered.records] == [1, 2, 3]
+    machine.journal.append([])
+    machine.stop(sync)
+    recovered = machine.journal.recover()
+    assert (recovered.last_sequence, recovered.lost) == (3, 0)
 
 
 def damage(path: Path, place: int) -> None:

@@ -42,7 +42,7 @@ TABLE = {
     "unsynced": ["files"],
     "journal": [*LEAVES, "_index", "checkpoints", "files", "log", "sqlite_log", "unsynced"],
     "data_directory": LEAVES,
-    "check": [*LEAVES, "_index", "checkpoints", "journal", "records", "sqlite_log"],
+    "check": [*LEAVES, "_index", "checkpoints", "journal", "records", "sqlite_log", "unsynced"],
     "datastore": [*ENGINE, *STORE, "records"],
     "api": ["api.*"],
     "api.*": [*ENGINE, *STORE, "api", "api.*"],
