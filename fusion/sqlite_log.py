@@ -173,6 +173,8 @@ class SqliteLog:
         self._execute("PRAGMA locking_mode = EXCLUSIVE")
         if self._one("PRAGMA journal_mode = WAL") != "wal":
             raise JournalFailed("the file system of the data directory cannot hold a write-ahead log")
+        if self._sync:
+            self._write_again()
         self._execute(f"PRAGMA synchronous = {'FULL' if self._sync else 'NORMAL'}")
         self._execute("PRAGMA secure_delete = OFF")
         self._execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
@@ -193,6 +195,21 @@ class SqliteLog:
         self._execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self._execute(f"PRAGMA user_version = {VERSION}")
         self._execute("COMMIT")
+
+    def _write_again(self) -> None:
+        """The write-ahead log as it was left gets to the disk, by writing every byte of it in its place.
+
+        It is what the system's memory shows, but its last sync may have failed, after which the system may
+        hold its pages for clean: more of the log would be built upon what the power can take away.
+        """
+        descriptor = os.open(f"{self._path}-wal", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            at = 0
+            while data := os.pread(descriptor, 1 << 20, at):
+                at += os.pwrite(descriptor, data, at)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
         assert self._connection is not None, "the log is closed"
@@ -217,7 +234,7 @@ class SqliteLog:
         failed.
 
         The system may hold pages of the write-ahead log for clean that never reached the disk, so nothing may
-        be built upon it: its contents are written to the database anew, and it begins again from nothing.
+        be built upon it: it is written again, its contents go to the database, and it begins from nothing.
         """
         if self._connection is not None:
             with suppress(sqlite3.Error):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -269,6 +270,19 @@ def test_another_programs_database_is_refused(tmp_path: Path, pragma: str) -> No
     connection.execute(f"PRAGMA {pragma} = 77")
     connection.close()
     assert outcome(path) == "damaged at 0"
+
+
+def test_what_the_last_process_left_is_on_the_disk_before_more_is_built_upon_it(tmp_path: Path) -> None:
+    """The system may hold pages of a failed sync for clean: only what is written again gets to the disk."""
+    path = filled(tmp_path)
+    wal = path.with_name("log.sqlite3-wal")
+    before = wal.read_bytes()
+    os.utime(wal, (1, 1))
+    log = SqliteLog(path, sync=True)
+    assert wal.stat().st_mtime > 1
+    assert wal.read_bytes() == before
+    assert log.append([b"next"], 20) == 21
+    log.close()
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
