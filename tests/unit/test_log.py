@@ -294,6 +294,35 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     log.close()
 
 
+def rows_of(log: SqliteLog) -> int:
+    assert log._connection is not None
+    (rows,) = log._connection.execute("SELECT count(*) FROM log").fetchone()
+    return int(rows)
+
+
+def test_trimming_keeps_up_with_large_groups(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.sqlite3", sync=False)
+    for _ in range(10):
+        log.append([b"a record"] * (4 * TRIM_ROWS), log.last_sequence)
+        log.trim(log.last_sequence)
+    assert rows_of(log) <= 2 * 4 * TRIM_ROWS
+    log.close()
+
+
+def test_a_step_of_trimming_is_small_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step frees each page of a record. One large record goes alone."""
+    monkeypatch.setattr("fusion.sqlite_log.TRIM_BYTES", 1000)
+    log = SqliteLog(tmp_path / "log.sqlite3", sync=False)
+    log.append([bytes(400), bytes(400), bytes(400), bytes(5000), bytes(400), b""], 0)
+    log.trim(5)
+    left = []
+    for _ in range(4):
+        log.append([b""], log.last_sequence)
+        left.append(rows_of(log))
+    assert left == [6 + 1 - 2, 5 + 1 - 1, 5 + 1 - 1, 5 + 1 - 1]
+    log.close()
+
+
 def test_trimming_goes_in_small_steps_and_its_space_is_used_again(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite3"
     log = SqliteLog(path, sync=True)
