@@ -27,8 +27,8 @@ VERSION = 1
 PAGE_BYTES = 4096
 # The longest write-ahead log before its pages go to the database, which the append that comes then waits for.
 WAL_PAGES = 1024
-# Deleted with one append, at least: no pause. With a large group it is twice the group, so that rows go faster
-# than they come in.
+# Deleted with one append, at least: no pause. With a large group it is twice the group: rows go faster than
+# they come in.
 TRIM_ROWS = 64
 TRIM_BYTES = 16 << 20
 
@@ -92,9 +92,12 @@ class SqliteLog:
         except sqlite3.IntegrityError:
             self._execute("ROLLBACK")
             raise SequenceConflict() from None
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, MemoryError) as error:
             self._broken = True
             raise _failure(error) from None
+        except BaseException:
+            self._broken = True
+            raise
         self._last = last
         if not trimmed:
             self._trim_upto = 0
@@ -297,8 +300,10 @@ class SqliteLog:
         self._acknowledged = sequence
 
 
-def _failure(error: sqlite3.Error | OSError, sequence: int | None = None) -> FusionError:
+def _failure(error: sqlite3.Error | OSError | MemoryError, sequence: int | None = None) -> FusionError:
     """The error to tell; `sequence`: where it was met while reading, when damage is final."""
+    if isinstance(error, MemoryError):
+        return JournalFailed("the journal failed: not enough memory")
     if isinstance(error, OSError):
         return DiskFull() if error.errno in _FULL else JournalFailed(f"the journal failed: {error.strerror}")
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF

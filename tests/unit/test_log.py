@@ -294,6 +294,27 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     log.close()
 
 
+@pytest.mark.parametrize("step", ["_trim_some", "_write_mark"])
+def test_whatever_ends_an_append_is_mended_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Before the commit, and between it and the mark."""
+
+    def fails(*_: object) -> int:
+        raise MemoryError
+
+    path = tmp_path / "log.sqlite3"
+    log = SqliteLog(path, sync=True)
+    log.append([b"a"], 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(log, step, fails)
+        with pytest.raises(JournalFailed):
+            log.append([b"b"], 1)
+    assert log.append([b"c"], 1) == 2
+    assert contents(log) == [(1, b"a"), (2, b"c")]
+    log.close()
+
+
 def rows_of(log: SqliteLog) -> int:
     assert log._connection is not None
     (rows,) = log._connection.execute("SELECT count(*) FROM log").fetchone()
