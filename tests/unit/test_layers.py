@@ -41,7 +41,7 @@ TABLE = {
     "checkpoints": ["_index"],
     "unsynced": ["files"],
     "journal": [*LEAVES, "_index", "checkpoints", "files", "log", "sqlite_log", "unsynced"],
-    "data_directory": LEAVES,
+    "data_directory": [*LEAVES, "files"],
     "check": [*LEAVES, "_index", "checkpoints", "journal", "records", "sqlite_log", "unsynced"],
     "datastore": [*ENGINE, *STORE, "records"],
     "api": ["api.*"],
