@@ -262,10 +262,10 @@ class Journal:
         self._grown -= writing.grown
 
     def close(self) -> None:
-        """Wait for a checkpoint that is being written, and close the files."""
+        """Give up a checkpoint that is being written, and close the files."""
         if self._writing is not None:
+            self._writing.stop()
             self._writing.join()
-            self._settle()
         if self._log is not None:
             if self._unsynced.exists() and not self._unsure and self._error is None:
                 with suppress(FusionError, OSError):
@@ -286,12 +286,21 @@ class _Writing(threading.Thread):
         self.error: Exception | None = None
         self._checkpoints = checkpoints
         self._instant = instant
+        self._stopping = False
 
     def run(self) -> None:
         try:
-            self.size_bytes = self._checkpoints.write(self._instant, self.sequence)
+            self.size_bytes = self._checkpoints.write(self._instant, self.sequence, self._pace)
         except Exception as error:
             self.error = error
+
+    def stop(self) -> None:
+        """Nobody needs it any more."""
+        self._stopping = True
+
+    def _pace(self) -> None:
+        if self._stopping:
+            raise InterruptedError("the server is stopping")
 
 
 def leave_out(directory: Path) -> None:

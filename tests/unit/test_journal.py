@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ from fusion import PathIndex
 from fusion.errors import DiskFull, JournalDamaged, JournalFailed
 from fusion.journal import FILE_NAME, RECORD_BYTES, Journal, Recovered
 
+STUCK_SECONDS = 10.0
 RECORD = bytes(10_000)
 CHECKPOINT_BYTES = 10 * (RECORD_BYTES + len(RECORD))
 
@@ -203,6 +204,33 @@ def test_a_checkpoint_that_could_not_be_begun_does_not_count(
     damage(life.checkpoints()[-1], -1)
     recovered = life.recover()
     assert (recovered.sequence, recovered.last_sequence) == (20, 35)
+
+
+def test_closing_does_not_wait_for_a_checkpoint(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    """The journal has it all; a large one takes longer than whoever stops a server waits."""
+    begun, given_up = threading.Event(), threading.Event()
+
+    class Large:
+        def save(self, file: Path, *, sync: bool, pace: Callable[[], object] = lambda: None) -> int:
+            begun.set()
+            while not given_up.wait(0.01):
+                pace()
+            return 0
+
+    life.recover()
+    life.append(3)
+    life.journal.checkpoint(Large())  # type: ignore[arg-type]
+    assert begun.wait(STUCK_SECONDS)
+    closing = threading.Thread(target=life.journal.close)
+    closing.start()
+    closing.join(STUCK_SECONDS)
+    was_closed = not closing.is_alive()
+    given_up.set()
+    closing.join()
+    assert was_closed
+    assert caplog.text == ""
+    life.next()
+    assert life.recover().last_sequence == 3
 
 
 def test_a_failing_log_is_told_until_it_is_written_again(
