@@ -125,6 +125,8 @@ class SqliteLog:
         self._trim_upto = max(self._trim_upto, min(upto, self._last - 1))
 
     def sync(self) -> None:
+        if self._broken:
+            self._mend()
         try:
             if self._one("PRAGMA wal_checkpoint(FULL)"):
                 raise JournalFailed()
@@ -178,7 +180,7 @@ class SqliteLog:
         self._execute("PRAGMA locking_mode = EXCLUSIVE")
         if self._one("PRAGMA journal_mode = WAL") != "wal":
             raise JournalFailed("the file system of the data directory cannot hold a write-ahead log")
-        if self._sync:
+        if self._sync or self._broken:
             self._write_again()
         self._execute(f"PRAGMA synchronous = {'FULL' if self._sync else 'NORMAL'}")
         self._execute("PRAGMA secure_delete = OFF")

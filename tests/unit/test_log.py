@@ -315,6 +315,28 @@ def test_whatever_ends_an_append_is_mended_with_the_next(
     log.close()
 
 
+def test_a_failed_sync_is_mended_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was to bring to the disk may count as clean."""
+
+    def fails(statement: str) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    log = SqliteLog(tmp_path / "log.sqlite3", sync=False)
+    log.append([b"a"], 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(log, "_one", fails)
+        with pytest.raises(JournalFailed):
+            log.sync()
+    written: list[bool] = []
+    monkeypatch.setattr(log, "_write_again", lambda: written.append(True))
+    log.sync()
+    assert written
+    log.sync()
+    assert len(written) == 1
+    assert contents(log) == [(1, b"a")]
+    log.close()
+
+
 def rows_of(log: SqliteLog) -> int:
     assert log._connection is not None
     (rows,) = log._connection.execute("SELECT count(*) FROM log").fetchone()
