@@ -505,8 +505,8 @@ class Datastore:
         if self._journal is not None and self._journal.checkpoint_due:
             try:
                 self._journal.checkpoint(self.index.instant(self._dump()))
-            except Exception as error:  # without one the log only grows longer
-                log.error("%s: no checkpoint could be begun: %s", self.name, error)
+            except Exception as error:
+                self._journal.put_off_checkpoint(error)
 
     def _apply(self, record: Record) -> Any:
         match record:

@@ -245,15 +245,19 @@ class Journal:
         writing.start()
         self._writing = writing
 
+    def put_off_checkpoint(self, error: Exception) -> None:
+        """None can be written now; without one the log only grows longer."""
+        log.error("%s: no checkpoint could be written: %s", self._directory.name, error)
+        self._checkpoint_error = str(error)
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+
     def _settle(self) -> None:
         """What a checkpoint that is written by now means for the log."""
         if (writing := self._writing) is None or writing.is_alive():
             return
         self._writing = None
         if writing.error is not None:
-            log.error("%s: no checkpoint could be written: %s", self._directory.name, writing.error)
-            self._checkpoint_error = str(writing.error)
-            self._retry_at = time.monotonic() + RETRY_SECONDS
+            self.put_off_checkpoint(writing.error)
             return
         assert self._log is not None
         self._checkpoint_error = None

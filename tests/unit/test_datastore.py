@@ -1182,6 +1182,33 @@ def test_nothing_is_told_of_half_a_journal(life: Life) -> None:
             ask()
 
 
+@pytest.mark.parametrize("part", ["instant", "thread"])
+def test_a_checkpoint_that_cannot_be_begun_is_told_and_not_tried_with_every_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    tried: list[object] = []
+
+    def fails(*arguments: object) -> None:
+        tried.append(arguments)
+        raise MemoryError("no room")
+
+    journal = Journal(tmp_path, checkpoint_bytes=0, min_free_bytes=0)
+    datastore = Datastore("one", DatastoreSettings(), clock=Clock(), journal=journal)
+    if part == "instant":
+        monkeypatch.setattr(datastore, "_dump", fails)
+    else:
+        monkeypatch.setattr("fusion.journal._Writing.start", fails)
+    datastore.start()
+    until(lambda: not datastore.recovering)
+    for number in range(5):
+        answer(datastore.open_session(str(number), None, ""))
+    health = datastore.health()
+    datastore.close()
+    assert health["ok"]
+    assert health["journal"]["checkpoint_error"] == "no room"
+    assert len(tried) == 1
+
+
 def test_memory_that_is_not_there_for_a_replay_may_be_there_later(
     life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:
