@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -66,8 +67,8 @@ class Journal:
     """The files of one datastore in `directory`.
 
     sync: what is appended is on the disk. checkpoint_bytes: how long the log may grow before a checkpoint, at
-    least. min_free_bytes: below that much room on the disk `check_space` refuses. Nothing is touched before
-    `recover`.
+    least. min_free_bytes: below that much room on the disk `check_space` refuses. monotonic: the clock for
+    what is looked at or tried again after a while. Nothing is touched before `recover`.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Journal:
         min_free_bytes: int,
         open_log: Callable[..., Log] = SqliteLog,
         free_bytes: Callable[[Path], int] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._sync = sync
@@ -86,6 +88,7 @@ class Journal:
         self._min_free_bytes = min_free_bytes
         self._open_log = open_log
         self._free_bytes = free_bytes or free_bytes_at
+        self._monotonic = monotonic
         self._checkpoints = Checkpoints(directory)
         self._unsynced = UnsyncedNote(directory / NOTE_NAME)
         self._noted, self._unsure = False, True
@@ -94,10 +97,10 @@ class Journal:
         self._grown = 0  # what the records since the newest checkpoint cost a replay, in bytes
         self._writing: _Writing | None = None
         self._newest = self._newest_bytes = 0  # the newest checkpoint's sequence and size
-        self._retry_at = 0.0
+        self._retry_at = -math.inf
         self._error: str | None = None
         self._checkpoint_error: str | None = None
-        self._looked_at, self._free = -1.0, 0
+        self._looked_at, self._free = -math.inf, 0
 
     @property
     def sequence(self) -> int:
@@ -119,7 +122,7 @@ class Journal:
 
     def check_space(self) -> None:
         """Raises DiskFull when the disk has less room than it shall keep. From any thread."""
-        now = time.monotonic()
+        now = self._monotonic()
         if now - self._looked_at > SPACE_SECONDS:
             try:
                 self._free = self._free_bytes(self._directory)
@@ -229,7 +232,7 @@ class Journal:
         return (
             self._grown >= max(self._checkpoint_bytes, share, 1)
             and self._writing is None
-            and time.monotonic() >= self._retry_at
+            and self._monotonic() >= self._retry_at
         )
 
     def checkpoint(self, instant: Instant) -> None:
@@ -249,7 +252,7 @@ class Journal:
         """None can be written now; without one the log only grows longer."""
         log.error("%s: no checkpoint could be written: %s", self._directory.name, error)
         self._checkpoint_error = str(error)
-        self._retry_at = time.monotonic() + RETRY_SECONDS
+        self._retry_at = self._monotonic() + RETRY_SECONDS
 
     def _settle(self) -> None:
         """What a checkpoint that is written by now means for the log."""

@@ -13,7 +13,7 @@ from memory_log import MemoryLog
 
 from fusion import PathIndex
 from fusion.errors import DiskFull, JournalDamaged, JournalFailed
-from fusion.journal import FILE_NAME, RECORD_BYTES, Journal, Recovered
+from fusion.journal import FILE_NAME, RECORD_BYTES, RETRY_SECONDS, SPACE_SECONDS, Journal, Recovered
 
 STUCK_SECONDS = 10.0
 RECORD = bytes(10_000)
@@ -26,6 +26,7 @@ class Life:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.free_bytes = 1 << 40
+        self.seconds = 0.0
         self.index = PathIndex()
         self.journal = self._make()
 
@@ -36,6 +37,7 @@ class Life:
             checkpoint_bytes=CHECKPOINT_BYTES,
             min_free_bytes=1 << 20,
             free_bytes=lambda _: self.free_bytes,
+            monotonic=lambda: self.seconds,
         )
 
     def recover(self) -> Recovered:
@@ -179,8 +181,12 @@ def test_a_checkpoint_that_fails_is_told_and_the_journal_goes_on(
     assert life.journal.status()["checkpoint_error"]
     assert "no checkpoint" in caplog.text
     assert life.checkpoints() == []
+    life.seconds = RETRY_SECONDS
+    life.append(1)
+    assert life.journal.status()["checkpoint_error"] is None
+    assert len(life.checkpoints()) == 1
     life.next()
-    assert life.recover().last_sequence == 14
+    assert life.recover().last_sequence == 15
 
 
 def test_a_checkpoint_that_could_not_be_begun_does_not_count(
@@ -258,17 +264,19 @@ def test_a_failing_log_is_told_until_it_is_written_again(
     journal.close()
 
 
-def test_too_little_room_is_told_before_the_disk_is_full(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fusion.journal.SPACE_SECONDS", 0.0)
+def test_too_little_room_is_told_before_the_disk_is_full(life: Life) -> None:
     life.recover()
     life.journal.check_space()
     life.free_bytes = (1 << 20) - 1
+    life.journal.check_space()  # a look counts for a while
+    life.seconds += 2 * SPACE_SECONDS
     with pytest.raises(DiskFull) as refusal:
         life.journal.check_space()
     assert refusal.value.status == 507
     assert refusal.value.retry_after_seconds >= 1
     life.journal.append([b"what is small goes on"])
     life.free_bytes = 1 << 20
+    life.seconds += 2 * SPACE_SECONDS
     life.journal.check_space()
 
 
