@@ -116,24 +116,25 @@ class Journal:
             "last_record": self._sequence,
             "last_checkpoint": newest,
             "checkpoint_running": writing is not None and writing.is_alive(),
-            "error": self._error,
+            "error": self._error or self._shortage(),
             "checkpoint_error": error,
         }
 
     def check_space(self) -> None:
         """Raises DiskFull when the disk has less room than it shall keep. From any thread."""
+        if shortage := self._shortage():
+            raise DiskFull(f"{shortage}; nothing of this batch was taken, send it again later")
+
+    def _shortage(self) -> str | None:
         now = self._monotonic()
         if now - self._looked_at > SPACE_SECONDS:
             try:
                 self._free = self._free_bytes(self._directory)
             except OSError:
-                return  # the append will tell
+                return None  # the append will tell
             self._looked_at = now
-        if self._free < self._min_free_bytes:
-            raise DiskFull(
-                f"the server's disk has only {self._free} bytes left;"
-                " nothing of this batch was taken, send it again later"
-            )
+        free = self._free
+        return f"the server's disk has only {free} bytes left" if free < self._min_free_bytes else None
 
     # Recovery
 

@@ -274,10 +274,12 @@ def test_too_little_room_is_told_before_the_disk_is_full(life: Life) -> None:
         life.journal.check_space()
     assert refusal.value.status == 507
     assert refusal.value.retry_after_seconds >= 1
+    assert life.journal.status()["error"] == f"the server's disk has only {life.free_bytes} bytes left"
     life.journal.append([b"what is small goes on"])
     life.free_bytes = 1 << 20
     life.seconds += 2 * SPACE_SECONDS
     life.journal.check_space()
+    assert life.journal.status()["error"] is None
 
 
 @pytest.mark.parametrize("sync", [True, False])
