@@ -87,6 +87,7 @@ class Datastore:
         self._journal = journal
         self._replayed = self._to_replay = 0  # records
         self._hindrance: str | None = None  # why the recovery has to be tried again
+        self._is_unvouched = False  # something was applied in part
         # Guards sessions, readiness, positions and latency; never held while the index works. A record is
         # queued under it where its session was just judged: the order of judgements is the order of the log.
         self._lock = threading.Lock()
@@ -98,7 +99,7 @@ class Datastore:
         self._ingest = Ingest(
             name,
             append=self._append,
-            apply=self._apply,
+            apply=self._apply_live,
             on_applied=self._on_applied,
             queue_bytes=settings.queue_bytes,
         )
@@ -399,6 +400,8 @@ class Datastore:
         try:
             if self._journal is not None:
                 self._recover_from(self._journal)
+            else:
+                self._begin()
         except JournalDamaged as error:
             log.error("%s: %s", self.name, error)
             with self._lock:
@@ -414,15 +417,20 @@ class Datastore:
         if recovered.lost or recovered.unsure:
             self._end_all_sessions(recovered.lost)
 
-    def _replayed_from(self, journal: Journal) -> Recovered:
-        """Begins anew each time: what was replayed before a failure does not count."""
+    def _begin(self) -> None:
+        """Nothing is known: whatever was applied or replayed before does not count."""
         self.index = PathIndex()
-        recovered = journal.recover()
         with self._lock:
+            losses = self._readiness.losses + 1
             self._sessions = Sessions(self.settings.allow_concurrent_push)
             self._readiness = Readiness()
+            self._readiness.losses = losses
             self._positions = {}
             self._last_event_latency_ms = 0.0
+
+    def _replayed_from(self, journal: Journal) -> Recovered:
+        self._begin()
+        recovered = journal.recover()
         self.index = recovered.index
         if recovered.state is not None:
             self._load(recovered.state)
@@ -499,6 +507,11 @@ class Datastore:
             self._journal.append([encode(record) for record in records])
 
     def _on_applied(self, drained: bool) -> None:
+        if self._is_unvouched:
+            log.error("%s: a change was applied in part; all of it is made anew", self.name)
+            self._is_unvouched = False
+            self.recover()
+            return
         if drained:
             with self._lock:
                 self._readiness.drained()
@@ -507,6 +520,18 @@ class Datastore:
                 self._journal.checkpoint(self.index.instant(self._dump()))
             except Exception as error:
                 self._journal.put_off_checkpoint(error)
+
+    def _apply_live(self, record: Record) -> Any:
+        try:
+            return self._apply(record)
+        except FusionError:
+            raise
+        except BaseException:
+            # The journal has the record as a whole, the index perhaps in part: nothing is shown of that.
+            with self._lock:
+                self._readiness.recovering = True
+            self._is_unvouched = True
+            raise
 
     def _apply(self, record: Record) -> Any:
         match record:

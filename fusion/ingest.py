@@ -32,7 +32,7 @@ class Ingest:
     `on_applied` (True: nothing more came in meanwhile), and completes the group's futures in the end: whoever
     reads an answer finds the readiness that follows from it. What `append` raises is the outcome of the whole
     group, which is not applied then. A record that cannot be applied fails alone, with the error `apply`
-    raised.
+    raised. After an error of `on_applied` nothing is taken any more.
 
     `submit`, `queue` and `inflight` may be used from any thread; `work` by one, usually that of `start`. The
     three are called by that thread alone, without a lock held, and so are the callbacks of the futures.
@@ -140,7 +140,7 @@ class Ingest:
                 self._inflight -= 1
                 self._held_bytes -= entry.size_bytes
             del entry
-        self._on_applied(not self._queued)
+        self._can_go_on(lambda: self._on_applied(not self._queued))
         for future, result, error in outcomes:
             if error is None:
                 future.set_result(result)
@@ -149,23 +149,26 @@ class Ingest:
         return True
 
     def _run(self) -> None:
-        try:
-            self._prepare()
-        except FusionError as error:
-            self._refuse(error)
-        except BaseException:
-            log.exception("the writer could not begin")
-            self._refuse(JournalFailed("the journal could not be replayed; the server's log says why"))
-        else:
+        if self._can_go_on(self._prepare):
             while self.work():
                 pass
 
-    def _refuse(self, error: FusionError) -> None:
+    def _can_go_on(self, call: Callable[[], None]) -> bool:
+        """What it raises is the outcome of all that waits and of all that would come, for good."""
+        try:
+            call()
+            return True
+        except FusionError as error:
+            refusal = error
+        except BaseException:
+            log.exception("the writer cannot go on")
+            refusal = JournalFailed("the journal could not be replayed; the server's log says why")
         with self._changed:
-            self._refusal = error
+            self._refusal = refusal
             refused, self._queued = self._queued, deque()
         for entry in refused:
-            entry.future.set_exception(error)
+            entry.future.set_exception(refusal)
+        return False
 
     def _take(self) -> deque[_Entry]:
         """Everything queued; nothing when closed and done."""

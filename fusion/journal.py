@@ -139,10 +139,13 @@ class Journal:
     # Recovery
 
     def recover(self) -> Recovered:
-        """Open the files, or make them.
+        """Open the files, or make them; once more at any time.
 
         Raises JournalDamaged, and JournalFailed, as the records do, after which it may be tried again.
         """
+        if self._writing is not None:
+            self._writing.join()
+            self._settle()
         self._grown = self._newest = self._newest_bytes = 0
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)

@@ -1209,6 +1209,54 @@ def test_a_checkpoint_that_cannot_be_begun_is_told_and_not_tried_with_every_grou
     assert len(tried) == 1
 
 
+class ScarceIndex(HeldIndex):
+    """The datastore's index, which takes a batch in part."""
+
+    def apply(self, body: Batch, *, now: float | None = None) -> Any:
+        self._index.upsert(["/part"], [1], [1.0], [1.0], [False])
+        raise MemoryError("the index could not grow")
+
+
+def test_what_is_applied_in_part_is_not_shown(life: Life) -> None:
+    """The tree is made anew from the journal, which has all of it."""
+    log, session = filled(life)
+    datastore = life(log)
+    is_as_before(datastore, session)
+    mark = datastore.check_ready()
+    datastore.index = ScarceIndex(datastore.index)  # type: ignore[assignment]
+    with pytest.raises(MemoryError):
+        answer(datastore.push(batch(session, event("/c"))))
+    assert datastore.state == "ready"
+    assert {node.path for node in datastore.index.search("*")} == {"/a", "/b", "/c"}
+    with pytest.raises(NotReady):
+        datastore.check_ready(mark)
+    answer(datastore.push(batch(session, event("/d"))))
+
+
+def test_without_a_journal_a_tree_in_part_is_given_up(store: Store) -> None:
+    session = store.ready("/a")
+    store.datastore.index = ScarceIndex(store.datastore.index)  # type: ignore[assignment]
+    with pytest.raises(MemoryError):
+        store.message(session, "/b")
+    assert store.state == "empty"
+    store.refuses(session, SessionNotFound)
+    store.ready("/c")
+    assert store.files() == {"/c"}
+
+
+def test_a_tree_that_cannot_be_made_anew_is_not_shown(life: Life) -> None:
+    log, session = filled(life)
+    datastore = life(log)
+    is_as_before(datastore, session)
+    del log.records[3]
+    datastore.index = ScarceIndex(datastore.index)  # type: ignore[assignment]
+    with pytest.raises(MemoryError):
+        answer(datastore.push(batch(session, event("/c"))))
+    for ask in everything_asked(datastore, session):
+        with pytest.raises(JournalDamaged, match="journal damaged at record 3:"):
+            ask()
+
+
 def test_memory_that_is_not_there_for_a_replay_may_be_there_later(
     life: Life, monkeypatch: pytest.MonkeyPatch
 ) -> None:

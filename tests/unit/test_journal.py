@@ -239,6 +239,16 @@ def test_closing_does_not_wait_for_a_checkpoint(life: Life, caplog: pytest.LogCa
     assert life.recover().last_sequence == 3
 
 
+def test_recovered_again_the_journal_still_reaches_back_to_the_older_checkpoint(life: Life) -> None:
+    life.recover()
+    life.append(30)
+    life.recover()
+    life.append(3)
+    life.next()
+    damage(life.checkpoints()[-1], -1)
+    assert life.recover().sequence == 20
+
+
 def test_a_failing_log_is_told_until_it_is_written_again(
     life: Life, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
