@@ -10,9 +10,10 @@ from pathlib import Path
 from fusion._index import PathIndex
 from fusion.checkpoints import Checkpoints
 from fusion.errors import DamagedFile, DamagedRecord, JournalDamaged
-from fusion.journal import FILE_NAME
+from fusion.journal import FILE_NAME, NOTE_NAME
 from fusion.records import decode
 from fusion.sqlite_log import SqliteLog
+from fusion.unsynced import UnsyncedNote
 
 
 @dataclass
@@ -60,9 +61,14 @@ def examine(directory: Path) -> Report:
         finally:
             log.close()
         known = max(report.acknowledged, base)
-        if known > report.last_record:
-            raise JournalDamaged(
-                report.last_record + 1, f"records up to {known} were acknowledged, and it ends before them"
+        lost = f"records up to {known} were acknowledged, and it ends before them"
+        note = UnsyncedNote(directory / NOTE_NAME)
+        if base > report.last_record or (known > report.last_record and not note.exists()):
+            raise JournalDamaged(report.last_record + 1, lost)
+        if note.is_old() or known > report.last_record:
+            report.warnings.append(
+                "the journal was written without syncs, or left out: every session has to begin anew"
+                + (f"; {lost}" if known > report.last_record else "")
             )
     except JournalDamaged as error:
         report.problem = error.detail

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,12 +36,12 @@ class Checkpoints:
     def size_bytes(self, sequence: int) -> int:
         return self.path(sequence).stat().st_size
 
-    def write(self, instant: Instant, sequence: int) -> int:
+    def write(self, instant: Instant, sequence: int, pace: Callable[[], object]) -> int:
         """Save an instant and bring it to the disk; returns the file's size in bytes.
 
-        Older ones go. Raises OSError.
+        `pace` is called now and then, and ends it by raising. Older ones go. Raises OSError.
         """
-        size = instant.save(self.path(sequence), sync=True)
+        size = instant.save(self.path(sequence), sync=True, pace=pace)
         for older in self.sequences()[KEPT:]:
             self.path(older).unlink(missing_ok=True)
         return size

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from fusion.errors import DataDirectoryInUse
+from fusion.files import sync_directory
+
+# No datastore can have this name, which is that of its folder.
+_LOCK_NAME = ".lock"
 
 
 class DataDirectory:
@@ -16,16 +21,20 @@ class DataDirectory:
     """
 
     def __init__(self, path: Path) -> None:
+        absent = [each for each in (path, *path.parents) if not each.exists()]
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        for each in absent:
+            sync_directory(each.parent)
+        self._lock = os.open(path / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(self._lock)
             raise DataDirectoryInUse(f"{path} is in use by another process (id {holder})") from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # it helps a person, and the disk may be full
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
     def close(self) -> None:
         os.close(self._lock)

@@ -86,6 +86,8 @@ class Datastore:
         self._wall = wall
         self._journal = journal
         self._replayed = self._to_replay = 0  # records
+        self._hindrance: str | None = None  # why the recovery has to be tried again
+        self._is_unvouched = False  # something was applied in part
         # Guards sessions, readiness, positions and latency; never held while the index works. A record is
         # queued under it where its session was just judged: the order of judgements is the order of the log.
         self._lock = threading.Lock()
@@ -97,7 +99,7 @@ class Datastore:
         self._ingest = Ingest(
             name,
             append=self._append,
-            apply=self._apply,
+            apply=self._apply_live,
             on_applied=self._on_applied,
             queue_bytes=settings.queue_bytes,
         )
@@ -129,7 +131,7 @@ class Datastore:
         """What an operator wants to know. `ok`: changes are taken, and kept as the settings say."""
         journal = self._journal and self._journal.status()
         refusal = self._ingest.refusal
-        problem = refusal.detail if refusal else journal and journal["error"]
+        problem = refusal.detail if refusal else self._hindrance or (journal and journal["error"])
         return {
             "ok": not (self.recovering or problem),
             "state": self.state,
@@ -173,8 +175,8 @@ class Datastore:
         with self._lock:
             self._sweep()
             state, losses = self._readiness.state.value, self._readiness.losses
-        if self._ingest.refusal is not None:
-            raise self._ingest.refusal
+        if (refusal := self._ingest.refusal) is not None:
+            raise refusal
         if state != "ready":
             raise NotReady(state, self.queue, self.inflight)
         if since not in (None, losses):
@@ -298,6 +300,7 @@ class Datastore:
     def consistency(self) -> dict[str, Any]:
         """The circuit breaker; `tripped_at` is in epoch seconds."""
         with self._lock:
+            self._require_recovered()
             trip = self._readiness.trip
         return {
             "tripped": trip is not None,
@@ -324,6 +327,7 @@ class Datastore:
     def ingest_stats(self) -> dict[str, Any]:
         """What dashboards of the family show; one source for each task with an active session."""
         with self._lock:
+            self._require_recovered()
             self._sweep()
             tasks = dict.fromkeys(session.task_id for session in self._sessions.active())
         oldest = self.index.oldest_directory()
@@ -365,8 +369,8 @@ class Datastore:
             self._unrecorded.append(session_id)
 
     def _require_recovered(self) -> None:
-        if self._ingest.refusal is not None:
-            raise self._ingest.refusal
+        if (refusal := self._ingest.refusal) is not None:
+            raise refusal
         if self._readiness.recovering:
             raise NotReady("recovering", self.queue, self.inflight)
 
@@ -396,6 +400,8 @@ class Datastore:
         try:
             if self._journal is not None:
                 self._recover_from(self._journal)
+            else:
+                self._begin()
         except JournalDamaged as error:
             log.error("%s: %s", self.name, error)
             with self._lock:
@@ -407,23 +413,44 @@ class Datastore:
         self._on_applied(self.queue == 0)
 
     def _recover_from(self, journal: Journal) -> None:
-        recovered = self._until_it_works(journal.recover)
+        recovered = self._until_it_works(lambda: self._replayed_from(journal))
+        if recovered.lost or recovered.unsure:
+            self._end_all_sessions(recovered.lost)
+
+    def _begin(self) -> None:
+        """Nothing is known: whatever was applied or replayed before does not count."""
+        self.index = PathIndex()
+        with self._lock:
+            losses = self._readiness.losses + 1
+            self._sessions = Sessions(self.settings.allow_concurrent_push)
+            self._readiness = Readiness()
+            self._readiness.losses = losses
+            self._positions = {}
+            self._last_event_latency_ms = 0.0
+
+    def _replayed_from(self, journal: Journal) -> Recovered:
+        self._begin()
+        recovered = journal.recover()
         self.index = recovered.index
         if recovered.state is not None:
             self._load(recovered.state)
         self._replay(recovered)
-        if recovered.lost or recovered.unsure:
-            self._end_all_sessions(recovered.lost)
+        return recovered
 
     def _until_it_works(self, call: Callable[[], T]) -> T:
         """Whatever hinders a recovery, damage apart, may pass."""
         while True:
             try:
-                return call()
+                result = call()
             except JournalDamaged:
                 raise
-            except FusionError as error:
-                log.error("%s: %s; trying again", self.name, error)
+            except (FusionError, MemoryError) as error:
+                self._require_open()
+                self._hindrance = str(error) or "there is not enough memory to recover"
+                log.error("%s: %s; trying again", self.name, self._hindrance)
+            else:
+                self._hindrance = None
+                return result
             self._ingest.pause(_RETRY_SECONDS)
             self._require_open()
 
@@ -432,7 +459,7 @@ class Datastore:
             raise Overloaded("the server is stopping; send this again later")
 
     def _replay(self, recovered: Recovered) -> None:
-        self._to_replay = recovered.last_sequence - recovered.sequence
+        self._replayed, self._to_replay = 0, recovered.last_sequence - recovered.sequence
         for sequence, data in recovered.records:
             self._require_open()
             try:
@@ -446,8 +473,8 @@ class Datastore:
     def _end_all_sessions(self, lost: int) -> None:
         """Acknowledged changes are gone or may be, so that only new snapshots can make the tree whole."""
         log.warning(
-            "%s: the machine stopped before all of the journal was on its disk (%d records are known to be"
-            " lost); every session has to begin anew",
+            "%s: the machine stopped before all of the journal was on its disk, or it was left out for a"
+            " while (%d records are known to be lost); every session has to begin anew",
             self.name, lost,
         )  # fmt: skip
         records = [EndSession(session.session_id, self._wall()) for session in self._sessions.active()]
@@ -480,14 +507,31 @@ class Datastore:
             self._journal.append([encode(record) for record in records])
 
     def _on_applied(self, drained: bool) -> None:
+        if self._is_unvouched:
+            log.error("%s: a change was applied in part; all of it is made anew", self.name)
+            self._is_unvouched = False
+            self.recover()
+            return
         if drained:
             with self._lock:
                 self._readiness.drained()
         if self._journal is not None and self._journal.checkpoint_due:
             try:
                 self._journal.checkpoint(self.index.instant(self._dump()))
-            except Exception as error:  # without one the log only grows longer
-                log.error("%s: no checkpoint could be begun: %s", self.name, error)
+            except Exception as error:
+                self._journal.put_off_checkpoint(error)
+
+    def _apply_live(self, record: Record) -> Any:
+        try:
+            return self._apply(record)
+        except FusionError:
+            raise
+        except BaseException:
+            # The journal has the record as a whole, the index perhaps in part: nothing is shown of that.
+            with self._lock:
+                self._readiness.recovering = True
+            self._is_unvouched = True
+            raise
 
     def _apply(self, record: Record) -> Any:
         match record:

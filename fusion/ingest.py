@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from fusion.errors import FusionError, Overloaded
+from fusion.errors import FusionError, JournalFailed, Overloaded
 from fusion.records import Record
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Ingest:
     `on_applied` (True: nothing more came in meanwhile), and completes the group's futures in the end: whoever
     reads an answer finds the readiness that follows from it. What `append` raises is the outcome of the whole
     group, which is not applied then. A record that cannot be applied fails alone, with the error `apply`
-    raised.
+    raised. After an error of `on_applied` nothing is taken any more.
 
     `submit`, `queue` and `inflight` may be used from any thread; `work` by one, usually that of `start`. The
     three are called by that thread alone, without a lock held, and so are the callbacks of the futures.
@@ -76,8 +76,11 @@ class Ingest:
 
     @property
     def refusal(self) -> FusionError | None:
-        """Why nothing is taken any more, other than that it is closing."""
-        return self._refusal
+        """Why nothing is taken any more, other than that it is closing; to be raised.
+
+        It is one error for all: what each raise adds to its traceback goes with the next one.
+        """
+        return self._refusal and self._refusal.with_traceback(None)
 
     def start(self, prepare: Callable[[], None] = lambda: None) -> None:
         """Let a thread work, after `prepare`.
@@ -113,8 +116,8 @@ class Ingest:
                 raise Overloaded(
                     "the server is stopping; nothing of this request was taken, send it again later"
                 )
-            if self._refusal is not None:
-                raise self._refusal
+            if (refusal := self.refusal) is not None:
+                raise refusal
             if size_bytes and self._held_bytes and self._held_bytes + size_bytes > self._queue_bytes:
                 raise Overloaded()
             self._queued.append(_Entry(record, size_bytes, future))
@@ -137,7 +140,7 @@ class Ingest:
                 self._inflight -= 1
                 self._held_bytes -= entry.size_bytes
             del entry
-        self._on_applied(not self._queued)
+        self._can_go_on(lambda: self._on_applied(not self._queued))
         for future, result, error in outcomes:
             if error is None:
                 future.set_result(result)
@@ -146,17 +149,26 @@ class Ingest:
         return True
 
     def _run(self) -> None:
+        if self._can_go_on(self._prepare):
+            while self.work():
+                pass
+
+    def _can_go_on(self, call: Callable[[], None]) -> bool:
+        """What it raises is the outcome of all that waits and of all that would come, for good."""
         try:
-            self._prepare()
+            call()
+            return True
         except FusionError as error:
-            with self._changed:
-                self._refusal = error
-                refused, self._queued = self._queued, deque()
-            for entry in refused:
-                entry.future.set_exception(error)
-            return
-        while self.work():
-            pass
+            refusal = error
+        except BaseException:
+            log.exception("the writer cannot go on")
+            refusal = JournalFailed("the journal could not be replayed; the server's log says why")
+        with self._changed:
+            self._refusal = refusal
+            refused, self._queued = self._queued, deque()
+        for entry in refused:
+            entry.future.set_exception(refusal)
+        return False
 
     def _take(self) -> deque[_Entry]:
         """Everything queued; nothing when closed and done."""

@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -35,6 +36,7 @@ from fusion.unsynced import UnsyncedNote
 log = logging.getLogger(__name__)
 
 FILE_NAME = "journal.sqlite3"
+NOTE_NAME = "unsynced"
 # What a record costs a replay beside its bytes, in bytes.
 RECORD_BYTES = 512
 # A checkpoint is due when the log is a good part of the newest one: their share of all writing is fixed.
@@ -58,15 +60,15 @@ class Recovered:
     last_sequence: int
     records: Iterator[tuple[int, bytes]]
     lost: int  # acknowledged records known to be gone, as an unsynced journal may lose them with the power
-    unsure: bool  # others may be
+    unsure: bool  # others may be, or the journal was left out
 
 
 class Journal:
     """The files of one datastore in `directory`.
 
     sync: what is appended is on the disk. checkpoint_bytes: how long the log may grow before a checkpoint, at
-    least. min_free_bytes: below that much room on the disk `check_space` refuses. Nothing is touched before
-    `recover`.
+    least. min_free_bytes: below that much room on the disk `check_space` refuses. monotonic: the clock for
+    what is looked at or tried again after a while. Nothing is touched before `recover`.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Journal:
         min_free_bytes: int,
         open_log: Callable[..., Log] = SqliteLog,
         free_bytes: Callable[[Path], int] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._sync = sync
@@ -85,18 +88,19 @@ class Journal:
         self._min_free_bytes = min_free_bytes
         self._open_log = open_log
         self._free_bytes = free_bytes or free_bytes_at
+        self._monotonic = monotonic
         self._checkpoints = Checkpoints(directory)
-        self._unsynced = UnsyncedNote(directory / "unsynced")
+        self._unsynced = UnsyncedNote(directory / NOTE_NAME)
         self._noted, self._unsure = False, True
         self._log: Log | None = None
         self._sequence = 0
         self._grown = 0  # what the records since the newest checkpoint cost a replay, in bytes
         self._writing: _Writing | None = None
         self._newest = self._newest_bytes = 0  # the newest checkpoint's sequence and size
-        self._retry_at = 0.0
+        self._retry_at = -math.inf
         self._error: str | None = None
         self._checkpoint_error: str | None = None
-        self._looked_at, self._free = -1.0, 0
+        self._looked_at, self._free = -math.inf, 0
 
     @property
     def sequence(self) -> int:
@@ -112,32 +116,37 @@ class Journal:
             "last_record": self._sequence,
             "last_checkpoint": newest,
             "checkpoint_running": writing is not None and writing.is_alive(),
-            "error": self._error,
+            "error": self._error or self._shortage(),
             "checkpoint_error": error,
         }
 
     def check_space(self) -> None:
         """Raises DiskFull when the disk has less room than it shall keep. From any thread."""
-        now = time.monotonic()
+        if shortage := self._shortage():
+            raise DiskFull(f"{shortage}; nothing of this batch was taken, send it again later")
+
+    def _shortage(self) -> str | None:
+        now = self._monotonic()
         if now - self._looked_at > SPACE_SECONDS:
             try:
                 self._free = self._free_bytes(self._directory)
             except OSError:
-                return  # the append will tell
+                return None  # the append will tell
             self._looked_at = now
-        if self._free < self._min_free_bytes:
-            raise DiskFull(
-                f"the server's disk has only {self._free} bytes left;"
-                " nothing of this batch was taken, send it again later"
-            )
+        free = self._free
+        return f"the server's disk has only {free} bytes left" if free < self._min_free_bytes else None
 
     # Recovery
 
     def recover(self) -> Recovered:
-        """Open the files, or make them.
+        """Open the files, or make them; once more at any time.
 
-        Raises JournalDamaged, and JournalFailed, after which it may be tried again.
+        Raises JournalDamaged, and JournalFailed, as the records do, after which it may be tried again.
         """
+        if self._writing is not None:
+            self._writing.join()
+            self._settle()
+        self._grown = self._newest = self._newest_bytes = 0
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             sync_directory(self._directory.parent)
@@ -146,13 +155,13 @@ class Journal:
                 self._log = self._open_log(self._directory / FILE_NAME, sync=self._sync)
             if not self._log.swap_lease(self._log.lease, uuid4().hex):
                 raise SequenceConflict()
-            self._unsure = self._unsynced.is_old()
+            self._unsure, may_be_lost = self._unsynced.is_old(), self._unsynced.exists() or not self._sync
             index, state = self._read_checkpoint()
         except OSError as error:
             raise JournalFailed(f"the journal cannot be read: {error.strerror}") from None
         last = self._sequence = self._log.last_sequence
         lost = self._log.acknowledged - last
-        if self._newest > last or (lost > 0 and self._sync):
+        if self._newest > last or (lost > 0 and not may_be_lost):
             known = max(self._log.acknowledged, self._newest)
             raise JournalDamaged(
                 last + 1, f"records up to {known} were acknowledged, and it ends before them"
@@ -227,7 +236,7 @@ class Journal:
         return (
             self._grown >= max(self._checkpoint_bytes, share, 1)
             and self._writing is None
-            and time.monotonic() >= self._retry_at
+            and self._monotonic() >= self._retry_at
         )
 
     def checkpoint(self, instant: Instant) -> None:
@@ -243,15 +252,19 @@ class Journal:
         writing.start()
         self._writing = writing
 
+    def put_off_checkpoint(self, error: Exception) -> None:
+        """None can be written now; without one the log only grows longer."""
+        log.error("%s: no checkpoint could be written: %s", self._directory.name, error)
+        self._checkpoint_error = str(error)
+        self._retry_at = self._monotonic() + RETRY_SECONDS
+
     def _settle(self) -> None:
         """What a checkpoint that is written by now means for the log."""
         if (writing := self._writing) is None or writing.is_alive():
             return
         self._writing = None
         if writing.error is not None:
-            log.error("%s: no checkpoint could be written: %s", self._directory.name, writing.error)
-            self._checkpoint_error = str(writing.error)
-            self._retry_at = time.monotonic() + RETRY_SECONDS
+            self.put_off_checkpoint(writing.error)
             return
         assert self._log is not None
         self._checkpoint_error = None
@@ -260,10 +273,10 @@ class Journal:
         self._grown -= writing.grown
 
     def close(self) -> None:
-        """Wait for a checkpoint that is being written, and close the files."""
+        """Give up a checkpoint that is being written, and close the files."""
         if self._writing is not None:
+            self._writing.stop()
             self._writing.join()
-            self._settle()
         if self._log is not None:
             if self._unsynced.exists() and not self._unsure and self._error is None:
                 with suppress(FusionError, OSError):
@@ -284,12 +297,30 @@ class _Writing(threading.Thread):
         self.error: Exception | None = None
         self._checkpoints = checkpoints
         self._instant = instant
+        self._stopping = False
 
     def run(self) -> None:
         try:
-            self.size_bytes = self._checkpoints.write(self._instant, self.sequence)
+            self.size_bytes = self._checkpoints.write(self._instant, self.sequence, self._pace)
         except Exception as error:
             self.error = error
+
+    def stop(self) -> None:
+        """Nobody needs it any more."""
+        self._stopping = True
+
+    def _pace(self) -> None:
+        if self._stopping:
+            raise InterruptedError("the server is stopping")
+
+
+def leave_out(directory: Path) -> None:
+    """Changes are acknowledged from here on that the journal in a directory, if there is one, is not told of.
+
+    Whoever goes on with it later is unsure of its end. Raises OSError.
+    """
+    if (directory / FILE_NAME).exists():
+        UnsyncedNote(directory / NOTE_NAME).write_left_out()
 
 
 def free_bytes_at(directory: Path) -> int:

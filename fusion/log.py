@@ -52,7 +52,7 @@ class Log(Protocol):
 
     @property
     def lease(self) -> str | None:
-        """Who may write, as the last successful `swap_lease` left it."""
+        """Who may write, as the last successful `swap_lease` left it. Raises JournalFailed."""
         ...
 
     def swap_lease(self, expected: str | None, holder: str | None) -> bool:

@@ -27,8 +27,10 @@ VERSION = 1
 PAGE_BYTES = 4096
 # The longest write-ahead log before its pages go to the database, which the append that comes then waits for.
 WAL_PAGES = 1024
-# Rows deleted with one append: faster than rows can come in, and no pause.
+# Deleted with one append, at least: no pause. With a large group it is twice the group: rows go faster than
+# they come in.
 TRIM_ROWS = 64
+TRIM_BYTES = 16 << 20
 
 _MARK = struct.Struct("<QI")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -84,15 +86,18 @@ class SqliteLog:
             self._execute("BEGIN IMMEDIATE")
             assert self._connection is not None
             self._connection.executemany("INSERT INTO log VALUES (?, ?, ?)", rows)
-            trimmed = self._trim_some()
+            trimmed = self._trim_some(records)
             self._execute("COMMIT")
             self._write_mark(last)
         except sqlite3.IntegrityError:
             self._execute("ROLLBACK")
             raise SequenceConflict() from None
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, MemoryError) as error:
             self._broken = True
             raise _failure(error) from None
+        except BaseException:
+            self._broken = True
+            raise
         self._last = last
         if not trimmed:
             self._trim_upto = 0
@@ -120,6 +125,8 @@ class SqliteLog:
         self._trim_upto = max(self._trim_upto, min(upto, self._last - 1))
 
     def sync(self) -> None:
+        if self._broken:
+            self._mend()
         try:
             if self._one("PRAGMA wal_checkpoint(FULL)"):
                 raise JournalFailed()
@@ -129,7 +136,10 @@ class SqliteLog:
 
     @property
     def lease(self) -> str | None:
-        holder: str | None = self._one("SELECT holder FROM lease")
+        try:
+            holder: str | None = self._one("SELECT holder FROM lease")
+        except sqlite3.Error as error:
+            raise _failure(error) from None
         return holder
 
     def swap_lease(self, expected: str | None, holder: str | None) -> bool:
@@ -170,6 +180,8 @@ class SqliteLog:
         self._execute("PRAGMA locking_mode = EXCLUSIVE")
         if self._one("PRAGMA journal_mode = WAL") != "wal":
             raise JournalFailed("the file system of the data directory cannot hold a write-ahead log")
+        if self._sync or self._broken:
+            self._write_again()
         self._execute(f"PRAGMA synchronous = {'FULL' if self._sync else 'NORMAL'}")
         self._execute("PRAGMA secure_delete = OFF")
         self._execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
@@ -191,6 +203,21 @@ class SqliteLog:
         self._execute(f"PRAGMA user_version = {VERSION}")
         self._execute("COMMIT")
 
+    def _write_again(self) -> None:
+        """The write-ahead log as it was left gets to the disk, by writing every byte of it in its place.
+
+        It is what the system's memory shows, but its last sync may have failed, after which the system may
+        hold its pages for clean: more of the log would be built upon what the power can take away.
+        """
+        descriptor = os.open(f"{self._path}-wal", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            at = 0
+            while data := os.pread(descriptor, 1 << 20, at):
+                at += os.pwrite(descriptor, data, at)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
         assert self._connection is not None, "the log is closed"
         return self._connection.execute(statement, values)
@@ -199,22 +226,27 @@ class SqliteLog:
         row = self._execute(statement).fetchone()
         return None if row is None else row[0]
 
-    def _trim_some(self) -> int:
+    def _trim_some(self, group: Sequence[bytes]) -> int:
         if not self._trim_upto:
             return 0
-        return self._execute(
-            "DELETE FROM log WHERE sequence IN"
-            " (SELECT sequence FROM log WHERE sequence <= ? ORDER BY sequence LIMIT ?)",
+        left, upto = max(TRIM_BYTES, 2 * sum(map(len, group))), 0
+        for sequence, size in self._execute(
+            "SELECT sequence, length(record) FROM log WHERE sequence <= ? ORDER BY sequence LIMIT ?",
             self._trim_upto,
-            TRIM_ROWS,
-        ).rowcount
+            max(TRIM_ROWS, 2 * len(group)),
+        ).fetchall():
+            left -= size
+            if upto and left < 0:
+                break
+            upto = sequence
+        return self._execute("DELETE FROM log WHERE sequence <= ?", upto).rowcount
 
     def _mend(self) -> None:
         """After a failure: what was not acknowledged goes, and what is kept leaves the file whose sync
         failed.
 
         The system may hold pages of the write-ahead log for clean that never reached the disk, so nothing may
-        be built upon it: its contents are written to the database anew, and it begins again from nothing.
+        be built upon it: it is written again, its contents go to the database, and it begins from nothing.
         """
         if self._connection is not None:
             with suppress(sqlite3.Error):
@@ -270,8 +302,10 @@ class SqliteLog:
         self._acknowledged = sequence
 
 
-def _failure(error: sqlite3.Error | OSError, sequence: int | None = None) -> FusionError:
+def _failure(error: sqlite3.Error | OSError | MemoryError, sequence: int | None = None) -> FusionError:
     """The error to tell; `sequence`: where it was met while reading, when damage is final."""
+    if isinstance(error, MemoryError):
+        return JournalFailed("the journal failed: not enough memory")
     if isinstance(error, OSError):
         return DiskFull() if error.errno in _FULL else JournalFailed(f"the journal failed: {error.strerror}")
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF

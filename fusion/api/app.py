@@ -22,7 +22,7 @@ from fusion.api.sessions import sessions
 from fusion.api.views import views
 from fusion.clock import ServingClock
 from fusion.datastore import Datastore
-from fusion.journal import Journal
+from fusion.journal import Journal, leave_out
 from fusion.settings import Settings
 
 TICK_SECONDS = 0.05
@@ -53,12 +53,14 @@ class Context:
 
 
 def journal_of(settings: Settings, name: str) -> Journal | None:
-    """Where a datastore is kept, if it is."""
+    """Where a datastore is kept, if it is. Raises OSError."""
     datastore = settings.datastores[name]
+    directory = settings.server.data_dir / name
     if datastore.durability == "none":
+        leave_out(directory)
         return None
     return Journal(
-        settings.server.data_dir / name,
+        directory,
         sync=datastore.durability == "fsync",
         checkpoint_bytes=datastore.checkpoint_bytes,
         min_free_bytes=settings.server.min_free_bytes,
@@ -68,7 +70,7 @@ def journal_of(settings: Settings, name: str) -> Journal | None:
 def create_app(settings: Settings) -> Sanic[Config, Context]:
     """An app with a name of its own, so that a process may hold several; it must run in one process.
 
-    The data directory must be this process's own, see DataDirectory.
+    The data directory must be this process's own, see DataDirectory. Raises OSError.
     """
     context = Context(settings)
     app = Sanic(

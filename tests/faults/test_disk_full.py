@@ -75,9 +75,11 @@ def test_there_is_a_watermark(disk: Volume, start: Callable[..., Server]) -> Non
     settle(life.store, [life.writer], certain=True)
     assert life.store.heartbeat(life.writer.session).status_code == 200
     assert life.server.http.get("/health/live").status_code == 200
+    assert life.server.http.get("/health/ready").status_code == 503
     assert life.push().status == 507
     life.make_room()
     until(lambda: life.push().status == 204)
+    assert life.server.http.get("/health/ready").status_code == 200
     settle(life.store, [life.writer], certain=True)
     life.fill(left_bytes=24 * MIB + MIB // 2)
     life.push_until_full()

@@ -34,6 +34,10 @@ class Life:
     def store(self, name: str = "one") -> Store:
         return Store(self.server, name)
 
+    def configure(self, **datastores: str) -> None:
+        """From the next start on."""
+        self._config = config(datastores)
+
     def restart(self, number: int = signal.SIGKILL, *, down_seconds: float = 0.0) -> None:
         if number == signal.SIGKILL:
             self.server.kill()
@@ -205,6 +209,38 @@ def test_durability(begin: Begin, durability: str, paths: set[str] | None) -> No
     else:
         assert store.paths() == paths
         assert store.heartbeat(session).status_code == 200
+
+
+@pytest.mark.parametrize("durability", ["fsync", "os"])
+def test_a_journal_that_was_left_out_for_a_while(begin: Begin, durability: str) -> None:
+    """It knows nothing of what was acknowledged meanwhile: its tree is not shown, its sessions are over."""
+    life = begin(f'durability = "{durability}"')
+    old = life.store().ready(file("/old"))
+    life.configure(one='durability = "none"')
+    life.restart()
+    assert life.store().state() == "empty"
+    life.store().ready(file("/new"))
+    life.configure(one=f'durability = "{durability}"')
+    for _ in range(2):
+        life.restart()
+        assert life.store().state() == "stale"
+        refused(life.store().heartbeat(old), 404)
+    life.store().ready(file("/newest"))
+    life.restart()
+    assert life.store().paths() == {"/newest"}
+
+
+def test_a_datastore_that_was_left_out_for_a_while(begin: Begin) -> None:
+    """Nobody could tell it anything meanwhile."""
+    life = begin()
+    session = life.store().ready(file("/a"))
+    life.configure(two="")
+    life.restart()
+    life.store("two").ready(file("/b"))
+    life.configure(one="", two="")
+    life.restart()
+    assert life.store().paths() == {"/a"}
+    assert life.store().heartbeat(session).status_code == 200
 
 
 def test_health_tells_of_the_journal(begin: Begin) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fusion.errors import FusionError, JournalDamaged, SequenceConflict
+from fusion.errors import FusionError, JournalDamaged, JournalFailed, SequenceConflict
 
 
 class MemoryLog:
@@ -14,6 +14,7 @@ class MemoryLog:
         self.records: dict[int, bytes] = {}
         self.failing: FusionError | None = None  # what the next appends raise
         self.keeps_failed = False  # whether a group that failed is there all the same, until the next append
+        self.unreadable: int | None = None  # the record at which reads fail, for now
         self._last = self._acknowledged = 0
         self._trim_upto = 0
         self._lease: str | None = None
@@ -61,6 +62,8 @@ class MemoryLog:
         for sequence in range(after + 1, self._last + 1):
             if sequence not in self.records:
                 raise JournalDamaged(sequence, "it is missing")
+            if sequence == self.unreadable:
+                raise JournalFailed("the journal failed: disk I/O error")
             yield sequence, self.records[sequence]
 
     def trim(self, upto: int) -> None:

@@ -99,6 +99,25 @@ def test_a_damaged_record(check: Check, tmp_path: Path) -> None:
     assert "two: sound\n" in out
 
 
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_lost_end_is_a_warning_where_it_may_be_lost(check: Check, tmp_path: Path, sync: bool) -> None:
+    directory = tmp_path / "one"
+    fill(directory, 3)
+    kept = (directory / FILE_NAME).read_bytes()
+    fill(directory, 2)
+    (directory / FILE_NAME).write_bytes(kept)
+    if not sync:
+        (directory / "unsynced").write_text("another run of the machine")
+    status, out, _ = check()
+    told = "records up to 7 were acknowledged, and it ends before them"
+    if sync:
+        assert (status, out.splitlines()[0]) == (1, f"one: journal damaged at record 5: {told}")
+    else:
+        assert (status, out.splitlines()[0]) == (0, "one: sound")
+        assert "  warning: the journal was written without syncs, or left out: every session" in out
+        assert told in out
+
+
 def test_a_damaged_checkpoint_is_a_warning_while_there_is_another(check: Check, tmp_path: Path) -> None:
     fill(tmp_path / "one", 40, checkpoint_bytes=8000)
     older, newest = sorted((tmp_path / "one").glob("checkpoint-*.fusion"))

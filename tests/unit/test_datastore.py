@@ -21,6 +21,7 @@ from fusion.datastore import Datastore
 from fusion.errors import (
     DiskFull,
     FusionError,
+    JournalDamaged,
     JournalFailed,
     NotReady,
     Overloaded,
@@ -1065,12 +1066,14 @@ def test_many_threads_at_once(shared: Store) -> None:
     assert (shared.datastore.queue, shared.datastore.inflight) == (0, 0)
 
 
-@pytest.mark.parametrize("error", [DiskFull(), JournalFailed()])
-def test_a_recovery_that_cannot_be_written_yet_goes_on_when_it_can(
-    error: FusionError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a power cut the end of the sessions has to get into the journal, whose disk may be full."""
+Life = Callable[[MemoryLog], Datastore]
+
+
+@pytest.fixture
+def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Life]:
+    """The next process with a log, which was started; it does not wait long before it tries again."""
     monkeypatch.setattr("fusion.datastore._RETRY_SECONDS", 0.01)
+    lives: list[Datastore] = []
 
     def life(log: MemoryLog) -> Datastore:
         journal = Journal(
@@ -1080,10 +1083,20 @@ def test_a_recovery_that_cannot_be_written_yet_goes_on_when_it_can(
             min_free_bytes=0,
             open_log=lambda path, *, sync: log,
         )
-        datastore = Datastore("one", DatastoreSettings(), clock=Clock(), journal=journal)
-        datastore.start()
-        return datastore
+        lives.append(Datastore("one", DatastoreSettings(), clock=Clock(), journal=journal))
+        lives[-1].start()
+        return lives[-1]
 
+    yield life
+    for each in lives:
+        each.close()
+
+
+@pytest.mark.parametrize("error", [DiskFull(), JournalFailed()])
+def test_a_recovery_that_cannot_be_written_yet_goes_on_when_it_can(
+    error: FusionError, tmp_path: Path, life: Life
+) -> None:
+    """After a power cut the end of the sessions has to get into the journal, whose disk may be full."""
     log = MemoryLog()
     datastore = life(log)
     until(lambda: not datastore.recovering)
@@ -1100,4 +1113,177 @@ def test_a_recovery_that_cannot_be_written_yet_goes_on_when_it_can(
     assert datastore.state == "recovering"
     log.failing = None
     until(lambda: datastore.state == "stale")
+
+
+def filled(life: Life) -> tuple[MemoryLog, str]:
+    """What a process left: a ready tree of two files, by the second of two sessions, which is named."""
+    log = MemoryLog()
+    datastore = life(log)
+    until(lambda: not datastore.recovering)
+    for name in ("/a", "/b"):
+        session = answer(datastore.open_session("task", None, "")).session_id
+        answer(datastore.push(batch(session, event(name, index=7))))
+    answer(datastore.push(batch(session, event("/a", "/b"), source="snapshot", end=True)))
     datastore.close()
+    return log.reopened(), session
+
+
+def is_as_before(datastore: Datastore, session: str) -> None:
+    until(lambda: datastore.state == "ready")
+    assert {node.path for node in datastore.index.search("*")} == {"/a", "/b"}
+    assert [known["session_id"] for known in datastore.sessions()] == [session]
+    assert datastore.position(session) == 7
+    assert datastore.health()["problem"] is None
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_a_record_that_cannot_be_read_yet_is_read_later(life: Life, number: int) -> None:
+    """The replay begins anew: nothing of what was replayed before counts twice."""
+    log, session = filled(life)
+    log.unreadable = number
+    datastore = life(log)
+    until(lambda: datastore.health()["problem"])
+    health = datastore.health()
+    assert (health["ok"], health["state"]) == (False, "recovering")
+    assert "disk I/O error" in health["problem"]
+    log.unreadable = None
+    is_as_before(datastore, session)
+
+
+def everything_asked(datastore: Datastore, session: str) -> list[Callable[[], Any]]:
+    return [
+        datastore.check_ready,
+        datastore.reset,
+        datastore.sessions,
+        datastore.consistency,
+        datastore.ingest_stats,
+        lambda: datastore.open_session("task", None, ""),
+        lambda: datastore.heartbeat(session),
+        lambda: datastore.position(session),
+        lambda: datastore.push(batch(session)),
+        lambda: datastore.anomaly(session, None, None, []),
+        lambda: datastore.end_session(session),
+    ]
+
+
+def test_nothing_is_told_of_half_a_journal(life: Life) -> None:
+    """Neither while it is replayed, nor when it has a hole."""
+    log, session = filled(life)
+    log.unreadable = 5
+    datastore = life(log)
+    until(lambda: datastore.health()["problem"])
+    for ask in everything_asked(datastore, session):
+        with pytest.raises(NotReady, match="recovering"):
+            ask()
+    del log.records[5]
+    until(lambda: datastore.state == "damaged")
+    for ask in everything_asked(datastore, session):
+        with pytest.raises(JournalDamaged, match="journal damaged at record 5:"):
+            ask()
+
+
+@pytest.mark.parametrize("part", ["instant", "thread"])
+def test_a_checkpoint_that_cannot_be_begun_is_told_and_not_tried_with_every_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    tried: list[object] = []
+
+    def fails(*arguments: object) -> None:
+        tried.append(arguments)
+        raise MemoryError("no room")
+
+    journal = Journal(tmp_path, checkpoint_bytes=0, min_free_bytes=0)
+    datastore = Datastore("one", DatastoreSettings(), clock=Clock(), journal=journal)
+    if part == "instant":
+        monkeypatch.setattr(datastore, "_dump", fails)
+    else:
+        monkeypatch.setattr("fusion.journal._Writing.start", fails)
+    datastore.start()
+    until(lambda: not datastore.recovering)
+    for number in range(5):
+        answer(datastore.open_session(str(number), None, ""))
+    health = datastore.health()
+    datastore.close()
+    assert health["ok"]
+    assert health["journal"]["checkpoint_error"] == "no room"
+    assert len(tried) == 1
+
+
+class ScarceIndex(HeldIndex):
+    """The datastore's index, which takes a batch in part."""
+
+    def apply(self, body: Batch, *, now: float | None = None) -> Any:
+        self._index.upsert(["/part"], [1], [1.0], [1.0], [False])
+        raise MemoryError("the index could not grow")
+
+
+def test_what_is_applied_in_part_is_not_shown(life: Life) -> None:
+    """The tree is made anew from the journal, which has all of it."""
+    log, session = filled(life)
+    datastore = life(log)
+    is_as_before(datastore, session)
+    mark = datastore.check_ready()
+    datastore.index = ScarceIndex(datastore.index)  # type: ignore[assignment]
+    with pytest.raises(MemoryError):
+        answer(datastore.push(batch(session, event("/c"))))
+    assert datastore.state == "ready"
+    assert {node.path for node in datastore.index.search("*")} == {"/a", "/b", "/c"}
+    with pytest.raises(NotReady):
+        datastore.check_ready(mark)
+    answer(datastore.push(batch(session, event("/d"))))
+
+
+def test_without_a_journal_a_tree_in_part_is_given_up(store: Store) -> None:
+    session = store.ready("/a")
+    store.datastore.index = ScarceIndex(store.datastore.index)  # type: ignore[assignment]
+    with pytest.raises(MemoryError):
+        store.message(session, "/b")
+    assert store.state == "empty"
+    store.refuses(session, SessionNotFound)
+    store.ready("/c")
+    assert store.files() == {"/c"}
+
+
+def test_a_tree_that_cannot_be_made_anew_is_not_shown(life: Life) -> None:
+    log, session = filled(life)
+    datastore = life(log)
+    is_as_before(datastore, session)
+    del log.records[3]
+    datastore.index = ScarceIndex(datastore.index)  # type: ignore[assignment]
+    with pytest.raises(MemoryError):
+        answer(datastore.push(batch(session, event("/c"))))
+    for ask in everything_asked(datastore, session):
+        with pytest.raises(JournalDamaged, match="journal damaged at record 3:"):
+            ask()
+
+
+def test_memory_that_is_not_there_for_a_replay_may_be_there_later(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, session = filled(life)
+
+    def decode(data: bytes) -> Any:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fusion.datastore.decode", decode)
+        datastore = life(log)
+        until(lambda: datastore.health()["problem"])
+        assert datastore.state == "recovering"
+    is_as_before(datastore, session)
+
+
+def test_a_recovery_that_fails_for_no_known_reason_is_told(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(data: bytes) -> Any:
+        raise RuntimeError("unforeseen")
+
+    log, session = filled(life)
+    monkeypatch.setattr("fusion.datastore.decode", decode)
+    datastore = life(log)
+    until(lambda: datastore.health()["problem"])
+    assert not datastore.health()["ok"]
+    for call in (datastore.check_ready, lambda: datastore.heartbeat(session)):
+        with pytest.raises(JournalFailed):
+            call()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from typing import Any
@@ -30,6 +31,7 @@ class Writer:
         self.entered = threading.Event()
         self.groups: list[list[float]] = []  # as they were appended
         self.append_error: BaseException | None = None
+        self.applied_error: BaseException | None = None
         self.ingest = Ingest(
             "test",
             append=self._append,
@@ -54,6 +56,8 @@ class Writer:
         return f"result {record.at}"
 
     def _on_applied(self, drained: bool) -> None:
+        if self.applied_error is not None:
+            raise self.applied_error
         if drained:
             self.drained_after.append(len(self.applied))
 
@@ -232,6 +236,50 @@ def test_what_preparing_raises_is_the_outcome_of_everything(writer: Writer) -> N
         writer.submit(2)
     assert isinstance(writer.ingest.refusal, JournalDamaged)
     assert writer.applied == []
+
+
+def test_a_refusal_does_not_grow_with_those_who_get_it(writer: Writer) -> None:
+    def prepare() -> None:
+        raise JournalDamaged(3, "it is missing")
+
+    writer.ingest.start(prepare)
+    writer.ingest.close()
+    refusal = writer.ingest.refusal
+    assert refusal is not None
+    lengths = set()
+    for _ in range(5):
+        with pytest.raises(JournalDamaged):
+            raise writer.ingest.refusal or AssertionError
+        lengths.add(len(list(traceback.walk_tb(refusal.__traceback__))))
+    assert len(lengths) == 1
+
+
+def test_whatever_preparing_raises_is_told(writer: Writer, caplog: pytest.LogCaptureFixture) -> None:
+    def prepare() -> None:
+        raise RuntimeError("unforeseen")
+
+    before = writer.submit(1)
+    writer.ingest.start(prepare)
+    with pytest.raises(JournalFailed):
+        result(before)
+    with pytest.raises(JournalFailed):
+        writer.submit(2)
+    assert "unforeseen" in caplog.text
+
+
+@pytest.mark.parametrize("error", [JournalDamaged(3, "it is missing"), RuntimeError("unforeseen")])
+def test_a_writer_that_cannot_go_on_refuses_what_waits(writer: Writer, error: Exception) -> None:
+    waiting: list[Future[Any]] = []
+    writer.during[1] = lambda: waiting.append(writer.submit(2))
+    writer.applied_error = error
+    writer.ingest.start()
+    assert result(writer.submit(1)) == "result 1"
+    refusal = JournalDamaged if isinstance(error, JournalDamaged) else JournalFailed
+    with pytest.raises(refusal):
+        result(waiting[0])
+    with pytest.raises(refusal):
+        writer.submit(3)
+    assert writer.applied == [1]
 
 
 def test_a_pause_ends_with_close(writer: Writer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,8 +13,9 @@ from memory_log import MemoryLog
 
 from fusion import PathIndex
 from fusion.errors import DiskFull, JournalDamaged, JournalFailed
-from fusion.journal import FILE_NAME, RECORD_BYTES, Journal, Recovered
+from fusion.journal import FILE_NAME, RECORD_BYTES, RETRY_SECONDS, SPACE_SECONDS, Journal, Recovered
 
+STUCK_SECONDS = 10.0
 RECORD = bytes(10_000)
 CHECKPOINT_BYTES = 10 * (RECORD_BYTES + len(RECORD))
 
@@ -25,6 +26,7 @@ class Life:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.free_bytes = 1 << 40
+        self.seconds = 0.0
         self.index = PathIndex()
         self.journal = self._make()
 
@@ -35,6 +37,7 @@ class Life:
             checkpoint_bytes=CHECKPOINT_BYTES,
             min_free_bytes=1 << 20,
             free_bytes=lambda _: self.free_bytes,
+            monotonic=lambda: self.seconds,
         )
 
     def recover(self) -> Recovered:
@@ -178,8 +181,12 @@ def test_a_checkpoint_that_fails_is_told_and_the_journal_goes_on(
     assert life.journal.status()["checkpoint_error"]
     assert "no checkpoint" in caplog.text
     assert life.checkpoints() == []
+    life.seconds = RETRY_SECONDS
+    life.append(1)
+    assert life.journal.status()["checkpoint_error"] is None
+    assert len(life.checkpoints()) == 1
     life.next()
-    assert life.recover().last_sequence == 14
+    assert life.recover().last_sequence == 15
 
 
 def test_a_checkpoint_that_could_not_be_begun_does_not_count(
@@ -203,6 +210,43 @@ def test_a_checkpoint_that_could_not_be_begun_does_not_count(
     damage(life.checkpoints()[-1], -1)
     recovered = life.recover()
     assert (recovered.sequence, recovered.last_sequence) == (20, 35)
+
+
+def test_closing_does_not_wait_for_a_checkpoint(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    """The journal has it all; a large one takes longer than whoever stops a server waits."""
+    begun, given_up = threading.Event(), threading.Event()
+
+    class Large:
+        def save(self, file: Path, *, sync: bool, pace: Callable[[], object] = lambda: None) -> int:
+            begun.set()
+            while not given_up.wait(0.01):
+                pace()
+            return 0
+
+    life.recover()
+    life.append(3)
+    life.journal.checkpoint(Large())  # type: ignore[arg-type]
+    assert begun.wait(STUCK_SECONDS)
+    closing = threading.Thread(target=life.journal.close)
+    closing.start()
+    closing.join(STUCK_SECONDS)
+    was_closed = not closing.is_alive()
+    given_up.set()
+    closing.join()
+    assert was_closed
+    assert caplog.text == ""
+    life.next()
+    assert life.recover().last_sequence == 3
+
+
+def test_recovered_again_the_journal_still_reaches_back_to_the_older_checkpoint(life: Life) -> None:
+    life.recover()
+    life.append(30)
+    life.recover()
+    life.append(3)
+    life.next()
+    damage(life.checkpoints()[-1], -1)
+    assert life.recover().sequence == 20
 
 
 def test_a_failing_log_is_told_until_it_is_written_again(
@@ -230,18 +274,22 @@ def test_a_failing_log_is_told_until_it_is_written_again(
     journal.close()
 
 
-def test_too_little_room_is_told_before_the_disk_is_full(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fusion.journal.SPACE_SECONDS", 0.0)
+def test_too_little_room_is_told_before_the_disk_is_full(life: Life) -> None:
     life.recover()
     life.journal.check_space()
     life.free_bytes = (1 << 20) - 1
+    life.journal.check_space()  # a look counts for a while
+    life.seconds += 2 * SPACE_SECONDS
     with pytest.raises(DiskFull) as refusal:
         life.journal.check_space()
     assert refusal.value.status == 507
     assert refusal.value.retry_after_seconds >= 1
+    assert life.journal.status()["error"] == f"the server's disk has only {life.free_bytes} bytes left"
     life.journal.append([b"what is small goes on"])
     life.free_bytes = 1 << 20
+    life.seconds += 2 * SPACE_SECONDS
     life.journal.check_space()
+    assert life.journal.status()["error"] is None
 
 
 @pytest.mark.parametrize("sync", [True, False])
@@ -290,6 +338,18 @@ class Machine:
         self.journal.close()
         self._lives += 1
         self.journal = self._make(sync)
+
+    def lose(self, groups: int) -> None:
+        """The power goes: the mark of so many more groups has reached the disk, the groups have not."""
+        directory = self._directory / str(self._lives)
+        kept = shutil.copytree(directory, self._directory / "kept")
+        for _ in range(groups):
+            self.journal.append([RECORD])
+        shutil.copy(directory / "acknowledged", kept)
+        self.journal.close()
+        self._lives += 1
+        kept.rename(self._directory / str(self._lives))
+        self.start()
 
     def stop(self, sync: bool = False) -> None:
         self.journal.close()
@@ -347,6 +407,22 @@ def test_a_journal_that_was_unsynced_once(machine: Machine) -> None:
     machine.start()
     machine.kill(sync=True)
     assert not machine.unsure()
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_what_an_unsynced_journal_lost_is_no_damage_whatever_the_settings_say_now(
+    machine: Machine, sync: bool
+) -> None:
+    machine.unsure(3)
+    machine.lose(2)
+    machine.stop(sync)
+    recovered = machine.journal.recover()
+    assert (recovered.last_sequence, recovered.lost, recovered.unsure) == (3, 2, True)
+    assert [sequence for sequence, _ in recovered.records] == [1, 2, 3]
+    machine.journal.append([])
+    machine.stop(sync)
+    recovered = machine.journal.recover()
+    assert (recovered.last_sequence, recovered.lost) == (3, 0)
 
 
 def damage(path: Path, place: int) -> None:

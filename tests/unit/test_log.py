@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -250,6 +251,18 @@ def test_a_row_that_is_gone_or_elsewhere_is_damage(tmp_path: Path) -> None:
     assert outcome(path) == "damaged at 5"
 
 
+def test_a_lease_that_cannot_be_read_or_written_is_a_failure(tmp_path: Path) -> None:
+    path = tmp_path / "log.sqlite3"
+    log = SqliteLog(path, sync=True)
+    assert log._connection is not None
+    log._connection.execute("DROP TABLE lease")
+    with pytest.raises(JournalFailed):
+        _ = log.lease
+    with pytest.raises(JournalFailed):
+        log.swap_lease(None, "one")
+    log.close()
+
+
 @pytest.mark.parametrize("pragma", ["application_id", "user_version"])
 def test_another_programs_database_is_refused(tmp_path: Path, pragma: str) -> None:
     path = filled(tmp_path)
@@ -259,12 +272,97 @@ def test_another_programs_database_is_refused(tmp_path: Path, pragma: str) -> No
     assert outcome(path) == "damaged at 0"
 
 
+def test_what_the_last_process_left_is_on_the_disk_before_more_is_built_upon_it(tmp_path: Path) -> None:
+    """The system may hold pages of a failed sync for clean: only what is written again gets to the disk."""
+    path = filled(tmp_path)
+    wal = path.with_name("log.sqlite3-wal")
+    before = wal.read_bytes()
+    os.utime(wal, (1, 1))
+    log = SqliteLog(path, sync=True)
+    assert wal.stat().st_mtime > 1
+    assert wal.read_bytes() == before
+    assert log.append([b"next"], 20) == 21
+    log.close()
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     log = SqliteLog(tmp_path / "log.sqlite3", sync=True)
     log.append([b"a"], 0)
     with pytest.raises(JournalFailed):
         SqliteLog(tmp_path / "log.sqlite3", sync=True)
     assert contents(log) == [(1, b"a")]
+    log.close()
+
+
+@pytest.mark.parametrize("step", ["_trim_some", "_write_mark"])
+def test_whatever_ends_an_append_is_mended_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Before the commit, and between it and the mark."""
+
+    def fails(*_: object) -> int:
+        raise MemoryError
+
+    path = tmp_path / "log.sqlite3"
+    log = SqliteLog(path, sync=True)
+    log.append([b"a"], 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(log, step, fails)
+        with pytest.raises(JournalFailed):
+            log.append([b"b"], 1)
+    assert log.append([b"c"], 1) == 2
+    assert contents(log) == [(1, b"a"), (2, b"c")]
+    log.close()
+
+
+def test_a_failed_sync_is_mended_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it was to bring to the disk may count as clean."""
+
+    def fails(statement: str) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    log = SqliteLog(tmp_path / "log.sqlite3", sync=False)
+    log.append([b"a"], 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(log, "_one", fails)
+        with pytest.raises(JournalFailed):
+            log.sync()
+    written: list[bool] = []
+    monkeypatch.setattr(log, "_write_again", lambda: written.append(True))
+    log.sync()
+    assert written
+    log.sync()
+    assert len(written) == 1
+    assert contents(log) == [(1, b"a")]
+    log.close()
+
+
+def rows_of(log: SqliteLog) -> int:
+    assert log._connection is not None
+    (rows,) = log._connection.execute("SELECT count(*) FROM log").fetchone()
+    return int(rows)
+
+
+def test_trimming_keeps_up_with_large_groups(tmp_path: Path) -> None:
+    log = SqliteLog(tmp_path / "log.sqlite3", sync=False)
+    for _ in range(10):
+        log.append([b"a record"] * (4 * TRIM_ROWS), log.last_sequence)
+        log.trim(log.last_sequence)
+    assert rows_of(log) <= 2 * 4 * TRIM_ROWS
+    log.close()
+
+
+def test_a_step_of_trimming_is_small_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step frees each page of a record. One large record goes alone."""
+    monkeypatch.setattr("fusion.sqlite_log.TRIM_BYTES", 1000)
+    log = SqliteLog(tmp_path / "log.sqlite3", sync=False)
+    log.append([bytes(400), bytes(400), bytes(400), bytes(5000), bytes(400), b""], 0)
+    log.trim(5)
+    left = []
+    for _ in range(4):
+        log.append([b""], log.last_sequence)
+        left.append(rows_of(log))
+    assert left == [6 + 1 - 2, 5 + 1 - 1, 5 + 1 - 1, 5 + 1 - 1]
     log.close()
 
 
