@@ -93,6 +93,7 @@ class Journal:
         self._unsynced = UnsyncedNote(directory / NOTE_NAME)
         self._noted, self._unsure = False, True
         self._log: Log | None = None
+        self._has_lease = False
         self._sequence = 0
         self._grown = 0  # what the records since the newest checkpoint cost a replay, in bytes
         self._writing: _Writing | None = None
@@ -153,8 +154,9 @@ class Journal:
             self._checkpoints.remove_unfinished()
             if self._log is None:
                 self._log = self._open_log(self._directory / FILE_NAME, sync=self._sync)
-            if not self._log.swap_lease(self._log.lease, uuid4().hex):
-                raise SequenceConflict()
+            self._has_lease = False
+            with suppress(DiskFull):  # what is there can be shown all the same; the first append tries again
+                self._take_lease()
             self._unsure, may_be_lost = self._unsynced.is_old(), self._unsynced.exists() or not self._sync
             index, state = self._read_checkpoint()
         except OSError as error:
@@ -167,6 +169,12 @@ class Journal:
                 last + 1, f"records up to {known} were acknowledged, and it ends before them"
             )
         return Recovered(index, state, self._newest, last, self._records(), max(0, lost), self._unsure)
+
+    def _take_lease(self) -> None:
+        assert self._log is not None
+        if not self._log.swap_lease(self._log.lease, uuid4().hex):
+            raise SequenceConflict()
+        self._has_lease = True
 
     def _read_checkpoint(self) -> tuple[PathIndex, bytes | None]:
         """The newest checkpoint that is whole."""
@@ -197,6 +205,8 @@ class Journal:
         assert self._log is not None
         self._settle()
         try:
+            if not self._has_lease:
+                self._take_lease()
             self._note()
             self._sequence = self._log.append(records, self._sequence)
         except FusionError as error:
