@@ -112,7 +112,7 @@ class Journal:
         """What an operator wants to know; `error` and `checkpoint_error` are None while all is well."""
         newest, error, writing = self._newest, self._checkpoint_error, self._writing
         if writing is not None and not writing.is_alive():  # and not looked at yet by the writer
-            newest, error = (newest, str(writing.error)) if writing.error else (writing.sequence, None)
+            newest, error = (newest, _words(writing.error)) if writing.error else (writing.sequence, None)
         return {
             "last_record": self._sequence,
             "last_checkpoint": newest,
@@ -264,8 +264,8 @@ class Journal:
 
     def put_off_checkpoint(self, error: Exception) -> None:
         """None can be written now; without one the log only grows longer."""
-        log.error("%s: no checkpoint could be written: %s", self._directory.name, error)
-        self._checkpoint_error = str(error)
+        self._checkpoint_error = _words(error)
+        log.error("%s: no checkpoint could be written: %s", self._directory.name, self._checkpoint_error)
         self._retry_at = self._monotonic() + RETRY_SECONDS
 
     def _settle(self) -> None:
@@ -322,6 +322,10 @@ class _Writing(threading.Thread):
     def _pace(self) -> None:
         if self._stopping:
             raise InterruptedError("the server is stopping")
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def leave_out(directory: Path) -> None:
