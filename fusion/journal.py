@@ -93,6 +93,7 @@ class Journal:
         self._unsynced = UnsyncedNote(directory / NOTE_NAME)
         self._noted, self._unsure = False, True
         self._log: Log | None = None
+        self._has_lease = False
         self._sequence = 0
         self._grown = 0  # what the records since the newest checkpoint cost a replay, in bytes
         self._writing: _Writing | None = None
@@ -111,7 +112,7 @@ class Journal:
         """What an operator wants to know; `error` and `checkpoint_error` are None while all is well."""
         newest, error, writing = self._newest, self._checkpoint_error, self._writing
         if writing is not None and not writing.is_alive():  # and not looked at yet by the writer
-            newest, error = (newest, str(writing.error)) if writing.error else (writing.sequence, None)
+            newest, error = (newest, _words(writing.error)) if writing.error else (writing.sequence, None)
         return {
             "last_record": self._sequence,
             "last_checkpoint": newest,
@@ -153,8 +154,9 @@ class Journal:
             self._checkpoints.remove_unfinished()
             if self._log is None:
                 self._log = self._open_log(self._directory / FILE_NAME, sync=self._sync)
-            if not self._log.swap_lease(self._log.lease, uuid4().hex):
-                raise SequenceConflict()
+            self._has_lease = False
+            with suppress(DiskFull):  # what is there can be shown all the same; the first append tries again
+                self._take_lease()
             self._unsure, may_be_lost = self._unsynced.is_old(), self._unsynced.exists() or not self._sync
             index, state = self._read_checkpoint()
         except OSError as error:
@@ -167,6 +169,12 @@ class Journal:
                 last + 1, f"records up to {known} were acknowledged, and it ends before them"
             )
         return Recovered(index, state, self._newest, last, self._records(), max(0, lost), self._unsure)
+
+    def _take_lease(self) -> None:
+        assert self._log is not None
+        if not self._log.swap_lease(self._log.lease, uuid4().hex):
+            raise SequenceConflict()
+        self._has_lease = True
 
     def _read_checkpoint(self) -> tuple[PathIndex, bytes | None]:
         """The newest checkpoint that is whole."""
@@ -197,6 +205,8 @@ class Journal:
         assert self._log is not None
         self._settle()
         try:
+            if not self._has_lease:
+                self._take_lease()
             self._note()
             self._sequence = self._log.append(records, self._sequence)
         except FusionError as error:
@@ -254,8 +264,8 @@ class Journal:
 
     def put_off_checkpoint(self, error: Exception) -> None:
         """None can be written now; without one the log only grows longer."""
-        log.error("%s: no checkpoint could be written: %s", self._directory.name, error)
-        self._checkpoint_error = str(error)
+        self._checkpoint_error = _words(error)
+        log.error("%s: no checkpoint could be written: %s", self._directory.name, self._checkpoint_error)
         self._retry_at = self._monotonic() + RETRY_SECONDS
 
     def _settle(self) -> None:
@@ -312,6 +322,10 @@ class _Writing(threading.Thread):
     def _pace(self) -> None:
         if self._stopping:
             raise InterruptedError("the server is stopping")
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def leave_out(directory: Path) -> None:

@@ -1190,7 +1190,7 @@ def test_a_checkpoint_that_cannot_be_begun_is_told_and_not_tried_with_every_grou
 
     def fails(*arguments: object) -> None:
         tried.append(arguments)
-        raise MemoryError("no room")
+        raise MemoryError
 
     journal = Journal(tmp_path, checkpoint_bytes=0, min_free_bytes=0)
     datastore = Datastore("one", DatastoreSettings(), clock=Clock(), journal=journal)
@@ -1205,7 +1205,7 @@ def test_a_checkpoint_that_cannot_be_begun_is_told_and_not_tried_with_every_grou
     health = datastore.health()
     datastore.close()
     assert health["ok"]
-    assert health["journal"]["checkpoint_error"] == "no room"
+    assert health["journal"]["checkpoint_error"] == "MemoryError"
     assert len(tried) == 1
 
 

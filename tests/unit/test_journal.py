@@ -274,6 +274,36 @@ def test_a_failing_log_is_told_until_it_is_written_again(
     journal.close()
 
 
+class FullLog(MemoryLog):
+    """Not even the lease can be written."""
+
+    full = True
+
+    def swap_lease(self, expected: str | None, holder: str | None) -> bool:
+        if self.full:
+            raise DiskFull()
+        return super().swap_lease(expected, holder)
+
+
+def test_a_full_disk_hinders_no_recovery(tmp_path: Path) -> None:
+    """Nothing of it has to be written, so that views are shown."""
+    log = FullLog()
+    log.append([b"a"], 0)
+    journal = Journal(
+        tmp_path / "full", checkpoint_bytes=1 << 30, min_free_bytes=0, open_log=lambda path, sync: log
+    )
+    assert list(journal.recover().records) == [(1, b"a")]
+    for _ in range(2):
+        with pytest.raises(DiskFull):
+            journal.append([b"b"])
+    assert journal.status()["error"]
+    log.full = False
+    journal.append([b"b"])
+    assert log.lease is not None
+    assert journal.status()["error"] is None
+    journal.close()
+
+
 def test_too_little_room_is_told_before_the_disk_is_full(life: Life) -> None:
     life.recover()
     life.journal.check_space()
