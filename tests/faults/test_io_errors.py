@@ -36,6 +36,7 @@ class Life:
         self.server = self._start(names, environment=self._io.environment, program=IMPATIENT)
         self.store = Store(self.server, "one")
         self.line = Line(self.server, self.store.key)
+        until(lambda: self.server.http.get("/health/ready").status_code == 200)
 
     def push(self) -> Answer:
         return self.writer.push(self.line, self.writer.next_batch())
@@ -62,7 +63,6 @@ class Life:
     def restart(self) -> None:
         self.server.kill()
         self._serve()
-        until(lambda: self.store.get_tree(max_depth=0).status_code == 200)
         settle(self.store, [self.writer])
 
 
