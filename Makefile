@@ -91,7 +91,7 @@ fuzz: $(VENV)/run.stamp $(FUZZ)/build.stamp ## fuzz the scanner, unpacking and t
 	$(FUZZ_PYTHON) fuzz/fuzz_packed.py $(FUZZ)/corpus-packed $(FUZZ_OPTIONS)
 	$(FUZZ_PYTHON) fuzz/fuzz_scanner.py $(FUZZ)/corpus fuzz/corpus -dict=fuzz/scanner.dict $(FUZZ_OPTIONS)
 
-bench: $(VENV)/bench.stamp ## benchmarks; rewrites docs/benchmarks (about 15 minutes, 6 GiB of memory)
+bench: $(VENV)/bench.stamp ## benchmarks; rewrites docs/benchmarks (about 20 minutes, 6 GiB of memory)
 	$(BIN)/pytest benchmarks --benchmark-disable-gc --benchmark-columns=min,median,rounds --timeout=3600 \
 	  --write-pages $(BENCH_ARGS)
 

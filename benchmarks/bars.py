@@ -74,6 +74,7 @@ SERVICE = {
     "recovered": Bar("the same: /health/ready", 1.5, "s"),
     "recovered 10": Bar("the same with S, 10 M", 6, "s"),
     "recovered 10, memory": Bar("the same: peak memory", 4.29, "GB"),
+    "damage": Bar("damaged journals that were not reported, or ended the process", 0, ""),
     "pause": Bar("longest push beside a checkpoint of S, 1 M", 50, "ms"),
     "pause 10": Bar("the same of S, 10 M", 50, "ms"),
 }

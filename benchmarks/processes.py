@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -36,11 +36,16 @@ class Process(NamedTuple):
 
 
 @contextmanager
-def fusion_server(directory: Path, **settings: str | int) -> Iterator[Process]:
-    """`fusion serve` with one datastore, whose key is KEY, with these settings; what it keeps is in data/."""
+def fusion_server(
+    directory: Path, program: Sequence[str] = ("-m", "fusion"), **settings: str | int
+) -> Iterator[Process]:
+    """`fusion serve` with one datastore, whose key is KEY, with these settings; what it keeps is in data/.
+
+    `program` is how Python runs `fusion`.
+    """
     lines = "".join(f"{name} = {value!r}\n" for name, value in settings.items())
     (directory / "fusion.toml").write_text(CONFIG.replace("[[keys]]", f"{lines}[[keys]]"))
-    command = ["-m", "fusion", "serve", "--config", "fusion.toml", "--data-dir", "data"]
+    command = [*program, "serve", "--config", "fusion.toml", "--data-dir", "data"]
     with running(command, directory) as process:
         yield process
 

@@ -118,6 +118,40 @@ def growth(sizes: list[dict[str, Any]]) -> list[str]:
     )
 
 
+def appends(cases: dict[str, dict[str, Any]]) -> list[str]:
+    """What it takes each log to keep records, case by case."""
+    head = ["what", "by", "acks/s, best", "median", "99th percentile of an append"]
+    rows = [[*head, "processor time an ack", "bytes written per byte"]]
+    for what, usages in cases.items():
+        for number, (name, usage) in enumerate(usages.items()):
+            rounds = [sum(waits) for waits in usage.waits]
+            waits = sorted(wait for waits in usage.waits for wait in waits)
+            rows.append(
+                [
+                    "" if number else what,
+                    name,
+                    f"{usage.records / min(rounds):,.0f}",
+                    f"{usage.records / statistics.median(rounds):,.0f}",
+                    seconds(waits[int(len(waits) * 0.99)]),
+                    seconds(statistics.median(usage.cpu_seconds) / usage.records),
+                    f"{statistics.mean(usage.written_bytes) / usage.record_bytes:.1f}",
+                ]
+            )
+    return table(rows)
+
+
+def damage(cases: list[dict[str, Any]]) -> list[str]:
+    """How processes ended that met a damaged log."""
+    outcomes = ["sound", "reported", "unnoticed"]
+    rows = [["log", "file", "damage", *outcomes, "process ended"]]
+    for case in cases:
+        counts = case["outcomes"]
+        signals = [f"{count} by {name}" for name, count in counts.items() if name not in outcomes]
+        cells = [str(counts.get(outcome, 0)) for outcome in outcomes]
+        rows.append([case["log"], case["file"], case["damage"], *cells, ", ".join(signals) or "0"])
+    return table(rows)
+
+
 def facts(ledger: Ledger) -> list[str]:
     return table([["figure", "value"], *([*fact] for fact in ledger.facts)]) if ledger.facts else []
 
