@@ -55,7 +55,7 @@ class SqliteLog:
         self._broken = False
         self._last = 0
         self._acknowledged = 0
-        self._mark = -1
+        self._mark = self._probe = -1
         self._connection: sqlite3.Connection | None = None
         try:
             self._open_mark()
@@ -116,7 +116,7 @@ class SqliteLog:
                 yield sequence, record
                 expected += 1
         except sqlite3.DatabaseError as error:
-            raise _failure(error, expected) from None
+            raise self._verdict(error, expected) from None
         if expected <= self._last:
             raise JournalDamaged(expected, "it is missing")
 
@@ -155,9 +155,10 @@ class SqliteLog:
             with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
-        if self._mark >= 0:
-            os.close(self._mark)
-            self._mark = -1
+        for descriptor in (self._mark, self._probe):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._mark = self._probe = -1
 
     # The database
 
@@ -172,8 +173,34 @@ class SqliteLog:
                 sync_directory(self._path.parent)
             found = self._one("SELECT max(sequence) FROM log")
         except (sqlite3.Error, OSError) as error:
-            raise _failure(error, self._acknowledged) from None
+            raise self._verdict(error, self._acknowledged) from None
         self._last = found or 0
+
+    def _verdict(self, error: sqlite3.Error | OSError, sequence: int) -> FusionError:
+        """What an error means that was met while reading up to there.
+
+        SQLite tells of pages that the disk does not give as of damaged ones, and they may come back.
+        """
+        failure = _failure(error, sequence)
+        if isinstance(failure, JournalDamaged):
+            try:
+                self._read_through()
+            except OSError as unreadable:
+                return _failure(unreadable)
+        return failure
+
+    def _read_through(self) -> None:
+        """Every byte of the database and of the write-ahead log. Raises OSError."""
+        if (
+            self._probe < 0
+        ):  # open for as long as the database is: with its end all locks of the file would go
+            self._probe = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        at = 0
+        while data := os.pread(self._probe, 1 << 20, at):
+            at += len(data)
+        with suppress(FileNotFoundError), open(f"{self._path}-wal", "rb", buffering=0) as ahead:
+            while ahead.read(1 << 20):
+                pass
 
     def _configure(self) -> None:
         self._execute(f"PRAGMA page_size = {PAGE_BYTES}")

@@ -1,4 +1,4 @@
-/* Preloaded into a server: writes, syncs and renames of chosen files fail, end the process or take long, as a mapped file says. */
+/* Preloaded into a server: writes, syncs, renames and reads of chosen files fail, end the process or take long, as a mapped file says. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum call { WRITE = 1, SYNC = 2, RENAME = 4 };
+enum call { WRITE = 1, SYNC = 2, RENAME = 4, READ = 8 };
 enum action { FAIL = 1, KILL_BEFORE, KILL_AFTER, SLEEP };
 
 /* io_control.py has the same; `action` is written last, 0 means that nothing happens. */
@@ -109,6 +109,9 @@ static void *next(const char *name) {
 INTERCEPT(ssize_t, write, (int fd, const void *data, size_t size), (fd, data, size), struck_fd(WRITE, fd))
 INTERCEPT(ssize_t, pwrite, (int fd, const void *data, size_t size, off_t at), (fd, data, size, at), struck_fd(WRITE, fd))
 INTERCEPT(ssize_t, pwrite64, (int fd, const void *data, size_t size, off64_t at), (fd, data, size, at), struck_fd(WRITE, fd))
+INTERCEPT(ssize_t, read, (int fd, void *data, size_t size), (fd, data, size), struck_fd(READ, fd))
+INTERCEPT(ssize_t, pread, (int fd, void *data, size_t size, off_t at), (fd, data, size, at), struck_fd(READ, fd))
+INTERCEPT(ssize_t, pread64, (int fd, void *data, size_t size, off64_t at), (fd, data, size, at), struck_fd(READ, fd))
 INTERCEPT(int, fsync, (int fd), (fd), struck_fd(SYNC, fd))
 INTERCEPT(int, fdatasync, (int fd), (fd), struck_fd(SYNC, fd))
 INTERCEPT(int, rename, (const char *from, const char *to), (from, to), struck(RENAME, from))

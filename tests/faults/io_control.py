@@ -7,7 +7,7 @@ import struct
 import subprocess
 from pathlib import Path
 
-WRITE, SYNC, RENAME = 1, 2, 4
+WRITE, SYNC, RENAME, READ = 1, 2, 4, 8
 _FAIL, _KILL_BEFORE, _KILL_AFTER, _SLEEP = 1, 2, 3, 4
 _FOR_EVER = 1 << 62
 

@@ -1,4 +1,4 @@
-"""Writes and syncs that fail: only what is kept is acknowledged, and all goes on when they work again."""
+"""Reads, writes and syncs that fail: only what is kept is acknowledged, all goes on when they work again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from io_control import RENAME, SYNC, WRITE, IoControl
+from io_control import READ, RENAME, SYNC, WRITE, IoControl
 from load import Answer, Batch, Line, Writer, settle
 from service import Server, Store, file, until
 from watching import health
@@ -174,6 +174,50 @@ def test_names_that_do_not_reach_the_disk(
     store = Store(start({"one": ""}), "one")
     until(lambda: store.state() == "ready")
     assert store.paths() == {"/a"}
+
+
+@pytest.mark.parametrize(
+    ("files", "first"),
+    [
+        ("/one/journal.sqlite3$", 1),
+        ("/one/journal.sqlite3$", 2),
+        ("/one/journal.sqlite3$", 6),
+        ("/one/journal.sqlite3$", 12),
+        ("/one/journal.sqlite3-wal$", 1),
+        ("/one/journal.sqlite3-wal$", 6),
+        ("/one/acknowledged$", 1),
+        ("/one/checkpoint-", 1),
+        ("/one/checkpoint-", 3),
+    ],
+)
+def test_what_cannot_be_read_for_a_while(
+    files: str, first: int, start: Callable[..., Server], io: IoControl
+) -> None:
+    """Nor is that damage."""
+    often = "checkpoint" in files
+    names = {"one": f"session_timeout_seconds = 600\ncheckpoint_bytes = {20_000 if often else 1 << 30}"}
+    server = start(names | {"other": ""}, environment=io.environment)
+    store = Store(server, "one")
+    writer = Writer("w", store.ready(), store.key, 1, rows=400)
+    line = Line(server, store.key)
+    for _ in range(40):
+        assert writer.push(line, writer.next_batch()).status == 204
+    if often:
+        until(lambda: health(server)["journal"]["last_checkpoint"])
+    if "wal" in files:
+        server.kill()
+    else:
+        server.stop()  # which brings all of the log to the database
+    io.fail(files, READ, errno.EIO, first=first)
+    server = start(names | {"other": ""}, environment=io.environment)
+    store = Store(server, "one")
+    until(lambda: io.acted >= 2)
+    until(lambda: health(server)["problem"])
+    assert health(server)["state"] == store.state() == "recovering"
+    until(lambda: Store(server, "other").state() == "empty")
+    io.calm()
+    until(lambda: store.state() == "ready")
+    settle(store, [writer], certain=True)
 
 
 @pytest.mark.parametrize("calls", [WRITE, SYNC, RENAME], ids=["write", "sync", "rename"])
