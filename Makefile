@@ -65,7 +65,9 @@ test-thread-sanitize: $(VENV)/test.stamp build/native/thread/stress ## native an
 	  $(NO_RANDOM) $(BIN)/pytest --capture=sys $(THREAD_TESTS)
 
 check-aarch64: $(VENV)/run.stamp $(addprefix build/native/aarch64/,$(NATIVE)) ## compile the engine for aarch64 and run the native tests there, by gcc-aarch64-linux-gnu and qemu-user
-	for program in $(NATIVE); do qemu-aarch64 build/native/aarch64/$$program || exit 1; done
+	qemu-aarch64 build/native/aarch64/leaves
+	qemu-aarch64 build/native/aarch64/instants
+	qemu-aarch64 build/native/aarch64/stress 30 # emulated readers leave the writer little: all of it takes minutes
 	@mkdir -p build/aarch64/include
 	@ln -sfn $(HEADERS_OF_MACHINE) build/aarch64/include/aarch64-linux-gnu
 	aarch64-linux-gnu-gcc $(NATIVE_FLAGS) -O3 -fPIC -Ibuild/aarch64/include -I$(PYTHON_HEADERS) -c -o build/aarch64/_index.o build/cython/fusion/_index.c
