@@ -191,9 +191,8 @@ class SqliteLog:
 
     def _read_through(self) -> None:
         """Every byte of the database and of the write-ahead log. Raises OSError."""
-        if (
-            self._probe < 0
-        ):  # open for as long as the database is: with its end all locks of the file would go
+        if self._probe < 0:
+            # For as long as the database is open: with its end all locks of the file would go.
             self._probe = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         at = 0
         while data := os.pread(self._probe, 1 << 20, at):

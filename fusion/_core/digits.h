@@ -3,7 +3,8 @@
 #define FUSION_DIGITS_H
 
 #include <stdint.h>
-#include <string.h>
+
+#include "bits.h"
 
 #define INT64_WRITE_MAX 20 /* bytes of room that int64_write and uint64_write need */
 
@@ -21,11 +22,7 @@ static inline uint64_t digits_of_8(uint32_t x)
 /* Writes eight digit values as characters. */
 static inline void digits_store(char *out, uint64_t digits)
 {
-    digits |= 0x3030303030303030u;
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    digits = __builtin_bswap64(digits);
-#endif
-    memcpy(out, &digits, sizeof digits);
+    word_store(out, digits | 0x3030303030303030u);
 }
 
 /* Writes x < 10^8 without leading zeros, touching eight bytes, and returns the end. */

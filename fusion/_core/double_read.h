@@ -15,33 +15,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bits.h"
 #include "pow10.h"
 
 #define DOUBLE_INFINITY_BITS 0x7FF0000000000000u
 #define DOUBLE_WORD_DIGITS 19 /* decimal digits that always fit 64 bits */
 #define DOUBLE_MOST_DIGITS 768 /* no double, nor midpoint between two, has more significant digits */
 
-static inline double double_from_bits(uint64_t bits)
-{
-    double v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
 static inline bool char_is_digit(char c)
 {
     return (unsigned char)(c - '0') < 10;
-}
-
-/* Eight characters as a number, the first in the lowest byte. */
-static inline uint64_t digits_load(const char *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    v = __builtin_bswap64(v);
-#endif
-    return v;
 }
 
 /* How many of eight characters, from the first on, are digits. */
@@ -68,7 +51,7 @@ static const uint32_t digits_powers[] = {1, 10, 100, 1000, 10000, 100000, 100000
 static inline const char *digits_read(const char *p, const char *end, uint64_t *w)
 {
     while (end - p >= 8) {
-        uint64_t chars = digits_load(p);
+        uint64_t chars = word_load(p);
         unsigned n = digits_count(chars);
         if (n == 0)
             return p;
@@ -144,9 +127,7 @@ static inline __attribute__((cold)) uint64_t double_bits_of_many(const char *p, 
     }
     /* Without a point the text means the same in every locale; q is small, or the two would not differ. */
     snprintf(text + n, sizeof text - (size_t)n, "e%d", (int)q);
-    double v = strtod(text, NULL);
-    memcpy(&bits, &v, sizeof bits);
-    return bits;
+    return double_to_bits(strtod(text, NULL));
 }
 
 /* Reads the JSON number at p and returns its end; NULL when there is none or it overflows to infinity. */

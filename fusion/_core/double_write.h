@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "bits.h"
 #include "digits.h"
 #include "pow10.h"
 
@@ -139,8 +140,7 @@ static inline char *double_write_seconds(char *out, uint64_t bits)
 /* Writes repr(v) of a finite v and returns the end. Touches no byte beyond DOUBLE_WRITE_MAX. */
 static inline char *double_write(char *out, double v)
 {
-    uint64_t bits;
-    memcpy(&bits, &v, sizeof bits);
+    uint64_t bits = double_to_bits(v);
     *out = '-';
     out += bits >> 63;
     bits &= ~((uint64_t)1 << 63);

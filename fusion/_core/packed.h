@@ -24,6 +24,7 @@
 #ifndef FUSION_PACKED_H
 #define FUSION_PACKED_H
 
+#include "bits.h"
 #include "path.h"
 #include "rows.h"
 #include "text.h"
@@ -81,38 +82,6 @@ static inline bool packed_get_within(const char **p, const char *end, uint64_t *
     return (size_t)(q - room) <= left;
 }
 
-static inline uint64_t packed_bits(double v)
-{
-    uint64_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    return bits;
-}
-
-static inline double packed_double(uint64_t bits)
-{
-    double v;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
-static inline uint64_t packed_load(const char *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    v = __builtin_bswap64(v);
-#endif
-    return v;
-}
-
-static inline void packed_store(char *p, uint64_t v)
-{
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    v = __builtin_bswap64(v);
-#endif
-    memcpy(p, &v, sizeof v);
-}
-
 /* How many low bytes hold v, at least one. */
 static inline unsigned packed_width(uint64_t v)
 {
@@ -136,7 +105,7 @@ static inline uint32_t packed_shared(const char *a, const char *b, uint32_t n)
         return i;
     }
     for (;; i = i + 8 < n - 8 ? i + 8 : n - 8) {
-        const uint64_t differ = packed_load(a + i) ^ packed_load(b + i);
+        const uint64_t differ = word_load(a + i) ^ word_load(b + i);
         if (differ)
             return i + (uint32_t)__builtin_ctzll(differ) / 8;
         if (i == n - 8)
@@ -187,16 +156,16 @@ static inline void packed_write_rows(packed_parts *out, const fusion_batch *b)
             p = packed_put(packed_put(p, shared), added);
             continue;
         }
-        const uint64_t m = packed_bits(row->mtime), c = packed_bits(row->ctime), m_step = m ^ mtime, c_step = c ^ ctime;
+        const uint64_t m = double_to_bits(row->mtime), c = double_to_bits(row->ctime), m_step = m ^ mtime, c_step = c ^ ctime;
         const unsigned m_width = packed_width(m_step);
         const unsigned c_width = c == m ? 0 : packed_width(c_step | 0x100) - 1; /* two bytes at least, so that 0 is free */
         *p++ = (char)((unsigned)row->is_dir | (unsigned)alike << 1 | (m_width - 1) << 2 | c_width << 5);
         if (!alike)
             p = packed_put(packed_put(p, shared), added);
         p = packed_put(p, (uint64_t)row->size);
-        packed_store(p, m_step);
+        word_store(p, m_step);
         p += m_width;
-        packed_store(p, c_step);
+        word_store(p, c_step);
         p += c_width ? c_width + 1 : 0;
         mtime = m;
         ctime = c;
@@ -325,12 +294,12 @@ static inline bool packed_read_heads(const char *p, size_t n, fusion_batch *out,
             const unsigned m_width = (head >> 2 & 7) + 1, c_width = head >> 5 ? (head >> 5) + 1 : 0;
             row->is_dir = head & 1;
             row->size = (int64_t)packed_get(&p);
-            mtime ^= packed_load(p) & UINT64_MAX >> (64 - 8 * m_width);
+            mtime ^= word_load(p) & UINT64_MAX >> (64 - 8 * m_width);
             p += m_width;
-            ctime = c_width ? ctime ^ (packed_load(p) & UINT64_MAX >> (64 - 8 * c_width)) : mtime;
+            ctime = c_width ? ctime ^ (word_load(p) & UINT64_MAX >> (64 - 8 * c_width)) : mtime;
             p += c_width;
-            row->mtime = packed_double(mtime);
-            row->ctime = packed_double(ctime);
+            row->mtime = double_from_bits(mtime);
+            row->ctime = double_from_bits(ctime);
             sound &= row->size >= 0 && packed_finite(mtime) && packed_finite(ctime) && (row->is_dir || path_len > 1);
         }
         if (p > end)

@@ -153,7 +153,7 @@ static inline const char *scan_size(const char *p, const char *end, int64_t *siz
 static inline const char *scan_time(const char *p, const char *end, double *seconds)
 {
     if (end - p >= 19 && p[10] == '.' && *p != '0') {
-        const uint64_t head = digits_load(p), fraction = digits_load(p + 11);
+        const uint64_t head = word_load(p), fraction = word_load(p + 11);
         const unsigned n = digits_count(fraction);
         const char *after = p + 11 + n;
         if (digits_count(head) == 8 && char_is_digit(p[8]) && char_is_digit(p[9]) && n >= 1 && n <= 7 &&
