@@ -1,7 +1,7 @@
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
-from typing import Any, ClassVar, NamedTuple, final
+from typing import Any, ClassVar, Literal, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -69,8 +69,19 @@ class Batch:
 
 @final
 class _TreeChunks(Iterator[memoryview]):
+    @property
+    def whole(self) -> bytes | None: ...
+    @property
+    def cursor(self) -> str | None: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def nodes(self) -> int: ...
     def __iter__(self) -> _TreeChunks: ...
     def __next__(self) -> memoryview: ...
+    def read(self) -> bytes: ...
 
 @final
 class PathIndex:
@@ -99,6 +110,10 @@ class PathIndex:
     def oldest_directory(self) -> tuple[str, float] | None: ...
     @property
     def revision(self) -> int: ...
+    @property
+    def longest_path(self) -> int: ...
+    @property
+    def instance(self) -> int: ...
     def tree_json(
         self,
         path: _Path = "/",
@@ -106,6 +121,7 @@ class PathIndex:
         recursive: bool = True,
         max_depth: int | None = None,
         only_path: bool = False,
+        fields: Iterable[str] | None = None,
     ) -> bytes: ...
     def tree_chunks(
         self,
@@ -114,6 +130,10 @@ class PathIndex:
         recursive: bool = True,
         max_depth: int | None = None,
         only_path: bool = False,
+        fields: Iterable[str] | None = None,
+        format: Literal["json", "ndjson"] = "json",
+        limit: int | None = None,
+        cursor: str | None = None,
         _piece_bytes: int = ...,
     ) -> _TreeChunks: ...
     def search(self, pattern: str | bytes, limit: int | None = None) -> list[Node]: ...

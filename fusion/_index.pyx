@@ -8,10 +8,12 @@ only ever tried with the GIL held, and waited for without it.
 
 import operator
 import os
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import namedtuple
 
 from fusion import events as wire
-from fusion.errors import DamagedBatch, DamagedFile
+from fusion.errors import CursorExpired, DamagedBatch, DamagedFile, InvalidField
 from fusion.files import replaced_file
 from fusion.patterns import compile_pattern
 
@@ -138,6 +140,9 @@ cdef extern from "_core/nodes.h" nogil:
     ctypedef struct view_set:
         pass
     size_t views_bytes(const view_set *)
+    ctypedef struct anchor_set:
+        pass
+    size_t anchors_bytes(const anchor_set *)
     ctypedef struct fusion_node:
         uint32_t parent
         uint32_t dir
@@ -167,7 +172,9 @@ cdef extern from "_core/nodes.h" nogil:
         bint window
         pathmap tombstones
         pathmap overridden
+        uint32_t longest_path
         view_set views
+        anchor_set anchors
         pthread_rwlock_t lock
     bint node_is_dir(const fusion_node *)
     uint32_t find_path(const fusion_index *, const char *, size_t)
@@ -206,16 +213,47 @@ cdef extern from "_core/tree.h" nogil:
         TREE_OK
         TREE_FULL
         TREE_NO_MEMORY
+    ctypedef struct tree_shape:
+        pass
+    tree_shape tree_shape_of(bint, uint32_t, uint32_t, bint)
     ctypedef struct tree_cursor:
+        uint32_t stop
         bint done
         size_t wanted
-    bint tree_open(tree_cursor *, fusion_index *, uint32_t, bint, uint32_t, bint)
+        uint64_t nodes
+    bint tree_open(tree_cursor *, fusion_index *, uint32_t, tree_shape)
     void tree_close(tree_cursor *)
     bint tree_keep(tree_cursor *)
     bint tree_resume(tree_cursor *)
     int tree_write(tree_cursor *, text *)
     int tree_write_all(tree_cursor *, text *)
     bint node_write_json(text *, text *, const fusion_index *, uint32_t)
+
+cdef extern from "_core/node_json.h" nogil:
+    enum:
+        FIELDS_PATH
+        FIELDS_ALL
+
+cdef extern from "_core/pages.h" nogil:
+    enum:
+        PAGE_OK
+        PAGE_FOREIGN
+        PAGE_EXPIRED
+        PAGE_NO_MEMORY
+    ctypedef struct page_mark:
+        pass
+    ctypedef struct page_cursor:
+        page_mark mark
+    ctypedef struct page_request:
+        uint64_t instance
+        const char *path
+        size_t path_len
+        tree_shape shape
+        uint32_t limit
+    size_t page_path_len(const page_mark *)
+    int page_read(page_cursor *, const char *, size_t, const page_request *)
+    uint64_t page_most(const fusion_index *, uint32_t, const page_request *)
+    int page_open(tree_cursor *, uint32_t, const page_request *, const page_cursor *, page_cursor *)
 
 cdef extern from "_core/search.h" nogil:
     enum:
@@ -288,7 +326,11 @@ cdef extern from *:
     double seconds_now() nogil
 
 cdef tuple SOURCES = ("snapshot", "message", "anomaly")
+cdef tuple NODE_FIELDS = ("name", "content_type", "path", "size", "modified_time", "created_time")  # in the order of their bits
 cdef size_t CHUNK_BYTES = 256 * 1024
+cdef uint64_t SMALL_TREE = 2000  # nodes; a tree of no more is written without releasing the GIL,
+cdef size_t SMALL_TREE_BYTES = 512 * 1024  # if it is no longer than that
+cdef uint32_t PAGE_LIMIT = 10_000  # nodes that a page may be limited to
 cdef size_t SMALL_BODY = 4096  # bytes; less is decoded without releasing the GIL
 cdef Py_ssize_t COLUMN_ROWS = 4096  # rows of a columnar upsert applied under one lock
 
@@ -624,6 +666,8 @@ cdef struct facts:
     size_t slots
     size_t tombstones
     size_t views
+    size_t anchors
+    uint32_t longest_path
 
 
 cdef void copy_facts(const fusion_index *ix, facts *found) noexcept nogil:
@@ -637,6 +681,8 @@ cdef void copy_facts(const fusion_index *ix, facts *found) noexcept nogil:
     found.slots = ix.slots.bytes
     found.tombstones = ix.tombstones.bytes + ix.overridden.bytes
     found.views = views_bytes(&ix.views)
+    found.anchors = anchors_bytes(&ix.anchors)
+    found.longest_path = ix.longest_path
 
 
 cdef uint32_t copy_node(const fusion_index *ix, const path_arg *arg, fusion_node *node, fusion_dir *sums) noexcept nogil:
@@ -651,7 +697,8 @@ cdef uint32_t copy_node(const fusion_index *ix, const path_arg *arg, fusion_node
 cdef class PathIndex:
     """The metadata of a file tree: paths with size, times and kind, under a root that is always there.
 
-    PathIndex(*, seed=None): seed is the 64-bit seed of the path hash, random by default.
+    PathIndex(*, seed=None): seed is the 64-bit seed of the path hash, random by default. `instance` is a random 64-bit number of this
+    object's own, after load(), too.
 
     Paths are str (undecodable bytes as surrogate escapes) or bytes, and are normalised: `/d/`, `//d`, `d` and `/x/../d` are
     `/d`. Parents of a node are made when they are missing. Children keep their insertion order.
@@ -666,11 +713,13 @@ cdef class PathIndex:
 
     cdef fusion_index index
     cdef bint ready
+    cdef readonly uint64_t instance  # random: what is known of another index must not be taken for this one's
 
     def __cinit__(self, *, seed=None, _hash_mask=0xFFFFFFFFFFFFFFFF):
         self.ready = False
         if seed is None:
             seed = int.from_bytes(os.urandom(8), "little")
+        self.instance = int.from_bytes(os.urandom(8), "little")
         cdef uint64_t seed_bits = operator.index(seed)
         cdef uint64_t mask = _hash_mask
         if not index_init(&self.index, seed_bits, mask):
@@ -953,29 +1002,46 @@ cdef class PathIndex:
         """Counts the changes to the tree: grows with each batch that has rows."""
         return self.read_facts().revision
 
+    @property
+    def longest_path(self):
+        """Bytes of the longest path that any node has had since the index was made or loaded; 1 for the root alone."""
+        return self.read_facts().longest_path
+
     # ---- trees ----
 
-    def tree_json(self, path="/", *, recursive=True, max_depth=None, only_path=False):
+    def tree_json(self, path="/", *, recursive=True, max_depth=None, only_path=False, fields=None):
         """The tree at `path` as JSON bytes, at one instant.
 
         recursive=False: `children` is a list of the direct children. max_depth (>= 0, relative to path) wins over recursive.
-        only_path leaves sizes and times out. Raises KeyError for an unknown path, ValueError for a bad depth.
+        fields: the members that each node has beside `children`, some of name, content_type, path, size, modified_time and
+        created_time; all of them by default. They come in this order. only_path leaves size and times out. Names that are not UTF-8
+        have `raw_name` beside name or path.
+
+        Raises KeyError for an unknown path, ValueError for a bad depth, an unknown field and for no field at all.
         """
-        cdef uint32_t depth = checked_depth(max_depth)
-        cdef bint all_below = recursive, bare = only_path
+        cdef page_request request
         cdef path_arg arg
         cdef uint32_t id = NIL
         cdef tree_cursor cursor
+        cdef tree_facts facts
         cdef text out
         cdef bint written = False
         memset(&out, 0, sizeof(out))
+        request.shape = tree_shape_of(recursive, checked_depth(max_depth), checked_fields(fields, only_path), False)
+        request.limit = 0
         holder = encoded_path(path)
         if not open_path(holder, &arg):
             raise KeyError(path)
+        request.path = arg.path
+        request.path_len = arg.length
+        small = small_tree(self, &request, NULL, NULL, &facts)
+        if small is not None:
+            close_path(&arg)
+            return small
         with nogil:
             pthread_rwlock_rdlock(&self.index.lock)
             id = find_path(&self.index, arg.path, arg.length)
-            if id != NIL and tree_open(&cursor, &self.index, id, all_below, depth, bare):
+            if id != NIL and tree_open(&cursor, &self.index, id, request.shape):
                 written = tree_write_all(&cursor, &out) == TREE_OK
                 tree_close(&cursor)
             pthread_rwlock_unlock(&self.index.lock)
@@ -984,13 +1050,35 @@ cdef class PathIndex:
             raise KeyError(path)
         return take_text(&out, written)
 
-    def tree_chunks(self, path="/", *, recursive=True, max_depth=None, only_path=False, _piece_bytes=CHUNK_BYTES):
-        """The same JSON in pieces of some 256 KiB: an iterator of memoryviews on a buffer that the next piece overwrites.
+    def tree_chunks(self, path="/", *, recursive=True, max_depth=None, only_path=False, fields=None, format="json", limit=None,
+                    cursor=None, _piece_bytes=CHUNK_BYTES):
+        """The same in pieces of some 256 KiB: an iterator of memoryviews on a buffer that the next piece overwrites.
 
         All pieces show the instant of this call, whatever changes while they are read; the index is locked for one piece at a
         time. While the iterator is alive and not at its end, the index keeps what changes (memory()["views"]).
+
+        format: "json", or "ndjson": a line for each node, parents before their children, without `children`; recursive=False then
+        gives the node and its direct children.
+
+        limit (1 to 10000) makes a page of at most so many direct children of `path`, each with what is below it, or of so many
+        lines; the iterator's `cursor`, a str, is what the call for the next page takes as `cursor`, None if nothing is left. A cursor
+        without a limit gives all the rest. Pages of JSON each have the node at `path`. path, format, recursive and max_depth must be
+        the same for all pages. A page shows the tree as it is when it is asked for: a child (a node, in lines) that stays there
+        unchanged from the first page to the last is in one of them, in order; what is new comes at the end of its directory. A
+        cursor can be used again.
+
+        Attributes of the iterator: revision, the index's at its instant; version, of the subtree (see Stats), for a file its
+        directory's; cursor; nodes, how many are in the pieces made so far; whole, the complete answer as bytes if it is
+        small (up to 2000 nodes and 512 KiB), else None. read() gives all pieces that are left as bytes.
+
+        Raises what tree_json does, ValueError for an unknown format or a bad limit, InvalidField (a ValueError) for what
+        is no cursor or one of another request, CursorExpired when the place of a cursor cannot be told any more: cleared or another
+        index, its directory deleted, or thousands of younger cursors.
         """
-        return _TreeChunks(self, path, bool(recursive), checked_depth(max_depth), bool(only_path), _piece_bytes)
+        if format != "json" and format != "ndjson":
+            raise ValueError(f"format: json or ndjson is needed, not {format!r}")
+        return _TreeChunks(self, path, bool(recursive), checked_depth(max_depth), checked_fields(fields, only_path),
+                           format == "ndjson", checked_limit(limit), cursor, _piece_bytes)
 
     # ---- search ----
 
@@ -1177,7 +1265,7 @@ cdef class PathIndex:
         }
 
     def memory(self):
-        """Bytes in use per part, and their `total`. `views` is what is kept for trees that are being read."""
+        """Bytes in use per part, and their `total`. `views` is what is kept for trees that are being read, `anchors` for cursors."""
         cdef facts found = self.read_facts()
         parts = {
             "nodes": <object>found.n_nodes * sizeof(fusion_node),
@@ -1187,6 +1275,7 @@ cdef class PathIndex:
             "hash": found.slots + SLOT_PARTITIONS * sizeof(slot_partition),
             "tombstones": found.tombstones,
             "views": found.views,
+            "anchors": found.anchors,
         }
         parts["total"] = sum(parts.values())
         return parts
@@ -1234,6 +1323,108 @@ cdef uint32_t checked_depth(object max_depth) except? 0xFFFFFFFE:
     if isinstance(max_depth, bool) or not isinstance(max_depth, int) or max_depth < 0:
         raise ValueError(f"max_depth: an integer from 0 on is needed, not {max_depth!r}")
     return min(max_depth, 0xFFFFFFFD)
+
+
+cdef uint32_t checked_fields(object fields, bint only_path) except 0:
+    """The bits of these names of fields; all when it is None."""
+    cdef uint32_t chosen = FIELDS_ALL
+    if fields is not None:
+        if isinstance(fields, (str, bytes)):
+            raise TypeError("fields: names of fields are needed, not one name")
+        chosen = 0
+        for name in fields:
+            if name not in NODE_FIELDS:
+                raise ValueError(f"fields: {name!r} is none of {', '.join(NODE_FIELDS)}")
+            chosen |= 1 << <int>NODE_FIELDS.index(name)
+    if only_path:
+        chosen &= FIELDS_PATH
+    if not chosen:
+        raise ValueError("fields: nothing would be left of a node")
+    return chosen
+
+
+cdef uint32_t checked_limit(object limit) except? 0xFFFFFFFE:
+    """The limit of a page, 0 for none."""
+    if limit is None:
+        return 0
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= PAGE_LIMIT:
+        raise ValueError(f"limit: an integer from 1 to {PAGE_LIMIT} is needed, not {limit!r}")
+    return limit
+
+
+cdef object CURSOR_TEXT = re.compile("[A-Za-z0-9_-]+")
+
+
+cdef str cursor_text(const page_cursor *cursor):
+    """The cursor as clients see it: base64 for URLs, without padding."""
+    cdef const char *start = <const char *>cursor
+    cdef size_t length = sizeof(page_mark) + page_path_len(&cursor.mark)
+    return urlsafe_b64encode(start[:length]).decode().rstrip("=")
+
+
+cdef int read_cursor(object cursor, const page_request *request, page_cursor *read) except -1:
+    """Checks what a client sent as the cursor of this request."""
+    cdef bytes decoded
+    if not isinstance(cursor, str):
+        raise TypeError(f"cursor: a str is needed, not {type(cursor).__name__}")
+    if not CURSOR_TEXT.fullmatch(cursor) or len(cursor) % 4 == 1:
+        raise InvalidField("this is no cursor that a page gave", "/cursor")
+    decoded = urlsafe_b64decode(cursor + "==")  # more padding than it may need is no harm
+    raise_for_page(page_read(read, PyBytes_AS_STRING(decoded), <size_t>PyBytes_GET_SIZE(decoded), request))
+    return 0
+
+
+cdef int raise_for_page(int status) except -1:
+    """The exception for a page_status."""
+    if status == PAGE_OK:
+        return 0
+    if status == PAGE_EXPIRED:
+        raise CursorExpired
+    if status == PAGE_NO_MEMORY:
+        raise MemoryError
+    if status == PAGE_FOREIGN:
+        raise InvalidField("this cursor belongs to a request with another path, format or depth", "/cursor")
+    raise InvalidField("this is no cursor that a page gave", "/cursor")
+
+
+cdef struct tree_facts:  # of a tree at its instant
+    uint32_t id  # NIL: there is no such path
+    uint64_t revision
+    uint64_t version
+    uint64_t nodes  # written
+    bint more  # pages; with a cursor for the next one
+
+
+cdef inline void look_at_top(const fusion_index *ix, const page_request *request, tree_facts *facts) noexcept nogil:
+    cdef const fusion_node *n
+    facts.id = find_path(ix, request.path, request.path_len)
+    if facts.id != NIL:
+        n = &ix.nodes[facts.id]
+        facts.revision = ix.revision
+        facts.version = ix.dirs[n.dir if node_is_dir(n) else ix.nodes[n.parent].dir].version
+
+
+cdef text small_text  # where small trees are written; used with the GIL held, and not let go in between
+
+
+cdef bytes small_tree(PathIndex owner, const page_request *request, const page_cursor *begins, page_cursor *end, tree_facts *facts):
+    """The complete answer if it is small and the index's lock is free; None: take the long way, which also finds every error."""
+    cdef fusion_index *ix = &owner.index
+    cdef tree_cursor tree
+    cdef bint written = False
+    if pthread_rwlock_tryrdlock(&ix.lock) != 0:
+        return None
+    look_at_top(ix, request, facts)
+    if facts.id != NIL and page_most(ix, facts.id, request) <= SMALL_TREE and text_room(&small_text, SMALL_TREE_BYTES) \
+            and tree_open(&tree, ix, facts.id, request.shape):
+        small_text.len = 0
+        if page_open(&tree, facts.id, request, begins, end) == PAGE_OK:
+            written = tree_write(&tree, &small_text) == TREE_OK
+        facts.nodes = tree.nodes
+        facts.more = tree.stop != NIL
+        tree_close(&tree)
+    pthread_rwlock_unlock(&ix.lock)
+    return PyBytes_FromStringAndSize(small_text.base, <Py_ssize_t>small_text.len) if written else None
 
 
 cdef bytes take_text(text *out, bint written):
@@ -1411,44 +1602,84 @@ cdef class _TreeChunks:
     """Iterator of tree_chunks()."""
 
     cdef PathIndex owner
-    cdef _ChunkBuffer buffer  # its text is the piece that was made ahead
-    cdef tree_cursor cursor
+    cdef _ChunkBuffer buffer  # its text is the piece that was made ahead; None if there is no piece but `whole`
+    cdef tree_cursor tree
     cdef bint opened
     cdef bint busy  # making a piece; set and tested with the GIL held
+    cdef bint given  # `whole`, as a piece
+    cdef readonly bytes whole  # the complete answer if it is small, else None
+    cdef readonly str cursor  # of the next page, None if nothing is left
+    cdef readonly uint64_t revision  # the index's at the instant that is shown
+    cdef readonly uint64_t version  # of the subtree at that instant
+    cdef readonly uint64_t nodes  # in the pieces made so far
 
-    def __cinit__(self, PathIndex owner, object path, bint recursive, uint32_t max_depth, bint only_path,
-                  size_t piece_bytes):
+    def __cinit__(self, PathIndex owner not None, object path, bint recursive, uint32_t max_depth, uint32_t fields, bint lines,
+                  uint32_t limit, object cursor, size_t piece_bytes):
+        cdef page_request request
+        cdef page_cursor begin
+        cdef page_cursor end
+        cdef const page_cursor *begins = NULL
+        cdef tree_facts facts
         cdef path_arg arg
-        cdef uint32_t id
-        cdef text *out
         cdef int status
-        cdef bint kept = True
         self.opened = False
         self.owner = owner
-        self.buffer = _ChunkBuffer(piece_bytes)
-        out = &self.buffer.out
         holder = encoded_path(path)
         if not open_path(holder, &arg):
             raise KeyError(path)
-        with nogil:
-            pthread_rwlock_rdlock(&owner.index.lock)
-            id = find_path(&owner.index, arg.path, arg.length)
-            if id != NIL:
-                self.opened = tree_open(&self.cursor, &owner.index, id, recursive, max_depth, only_path)
-            if self.opened:
-                status = tree_write(&self.cursor, out)
-                kept = status == TREE_OK or status == TREE_FULL and tree_keep(&self.cursor)
-            pthread_rwlock_unlock(&owner.index.lock)
+        try:
+            request.instance = owner.instance
+            request.path = arg.path
+            request.path_len = arg.length
+            request.shape = tree_shape_of(recursive, max_depth, fields, lines)
+            request.limit = limit
+            if cursor is not None:
+                read_cursor(cursor, &request, &begin)
+                begins = &begin
+            if piece_bytes == CHUNK_BYTES:
+                self.whole = small_tree(owner, &request, begins, &end, &facts)
+            if self.whole is None:
+                status = self.open(&request, begins, &end, &facts, piece_bytes)
+                if facts.id == NIL:
+                    raise KeyError(path)
+                raise_for_page(status)
+        finally:
             close_path(&arg)
-        if id == NIL:
-            raise KeyError(path)
-        if not self.opened or not kept:
-            raise MemoryError
+        self.revision = facts.revision
+        self.version = facts.version
+        self.nodes = facts.nodes
+        if facts.more:
+            self.cursor = cursor_text(&end)
+
+    cdef int open(self, const page_request *request, const page_cursor *begins, page_cursor *end, tree_facts *facts,
+                  size_t piece_bytes) except -1:
+        """Makes the first piece; a page_status."""
+        cdef fusion_index *ix = &self.owner.index
+        cdef text *out
+        cdef int status = PAGE_NO_MEMORY
+        cdef int written
+        self.buffer = _ChunkBuffer(piece_bytes)
+        out = &self.buffer.out
+        with nogil:
+            pthread_rwlock_rdlock(&ix.lock)
+            look_at_top(ix, request, facts)
+            if facts.id != NIL:
+                self.opened = tree_open(&self.tree, ix, facts.id, request.shape)
+            if self.opened:
+                status = page_open(&self.tree, facts.id, request, begins, end)
+            if status == PAGE_OK:
+                written = tree_write(&self.tree, out)
+                facts.nodes = self.tree.nodes
+                facts.more = self.tree.stop != NIL
+                if not (written == TREE_OK or written == TREE_FULL and tree_keep(&self.tree)):
+                    status = PAGE_NO_MEMORY
+            pthread_rwlock_unlock(&ix.lock)
+        return status
 
     def __dealloc__(self):
         if self.opened:
             with nogil:
-                tree_close(&self.cursor)
+                tree_close(&self.tree)
 
     def __iter__(self):
         return self
@@ -1456,11 +1687,23 @@ cdef class _TreeChunks:
     def __next__(self):
         if self.busy:
             raise ValueError("another thread is waiting for a piece of this tree")
+        if self.whole is not None:
+            if self.given or not self.whole:
+                raise StopIteration
+            self.given = True
+            return memoryview(self.whole)
         self.busy = True
         try:
             return self.piece()
         finally:
             self.busy = False
+
+    def read(self):
+        """All pieces that are left, as bytes."""
+        if self.whole is not None and not self.given:
+            self.given = True
+            return self.whole
+        return b"".join([bytes(piece) for piece in self])
 
     cdef object piece(self):
         cdef fusion_index *ix = &self.owner.index
@@ -1468,17 +1711,18 @@ cdef class _TreeChunks:
         cdef int status = TREE_OK
         cdef size_t length
         while not out.len:
-            if self.cursor.done:
+            if self.tree.done:
                 raise StopIteration
-            if self.cursor.wanted > out.cap:  # one node is larger than the buffer
-                self.buffer = _ChunkBuffer(self.cursor.wanted)
+            if self.tree.wanted > out.cap:  # one node is larger than the buffer
+                self.buffer = _ChunkBuffer(self.tree.wanted)
                 out = &self.buffer.out
             with nogil:
                 pthread_rwlock_rdlock(&ix.lock)
-                status = tree_write(&self.cursor, out) if tree_resume(&self.cursor) else TREE_NO_MEMORY
+                status = tree_write(&self.tree, out) if tree_resume(&self.tree) else TREE_NO_MEMORY
                 pthread_rwlock_unlock(&ix.lock)
-                if self.cursor.done:
-                    tree_close(&self.cursor)
+                self.nodes = self.tree.nodes
+                if self.tree.done:
+                    tree_close(&self.tree)
             if status != TREE_OK and status != TREE_FULL:
                 raise MemoryError("the tree's instant could not be kept")
         length = out.len

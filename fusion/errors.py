@@ -114,6 +114,14 @@ class MethodNotAllowed(FusionError):
     default_detail = "this route does not answer this method"
 
 
+class CursorExpired(FusionError):
+    """The place that a cursor names cannot be told any more."""
+
+    status = 410
+    code = "cursor_expired"
+    default_detail = "this cursor has expired; start again without a cursor"
+
+
 class BodyTooLarge(FusionError):
     """``limit``: bytes a body may have."""
 

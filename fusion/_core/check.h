@@ -66,6 +66,41 @@ failed:
     return sound;
 }
 
+/* Whether every anchor that is not lost is at a place that is there, and is found by its key. */
+static inline bool check_anchors(fusion_index *ix, char *why, size_t size)
+{
+    anchor_set *s = &ix->anchors;
+    uint32_t in_use = 0, linked = 0;
+    bool sound = false;
+    pthread_mutex_lock(&s->mutex);
+    for (uint32_t i = 0; s->ring && i < ANCHORS; i++) {
+        const anchor *a = &s->ring[i];
+        if (!a->number)
+            continue;
+        CHECK(a->number % ANCHORS == i && a->number <= s->newest && a->number + ANCHORS > s->newest, "anchor %u has a wrong number", i);
+        if (a->at.dir == ANCHOR_NONE)
+            continue;
+        in_use++;
+        CHECK(a->at.dir < ix->n_nodes && node_is_dir(&ix->nodes[a->at.dir]), "anchor %u is in no directory", i);
+        CHECK(a->at.node == ANCHOR_NONE || (a->at.node < ix->n_nodes && ix->nodes[a->at.node].flags & NODE_LIVE &&
+                                            ix->nodes[a->at.node].parent == a->at.dir), "anchor %u is behind no child", i);
+        uint32_t found = *anchors_head(s, place_key(a->at));
+        while (found != i && found != ANCHOR_NONE)
+            found = s->ring[found].after;
+        CHECK(found == i, "anchor %u is not found by its key", i);
+    }
+    for (uint32_t h = 0; s->ring && h < ANCHORS; h++)
+        for (uint32_t i = s->heads[h], before = ANCHOR_NONE; i != ANCHOR_NONE; before = i, i = s->ring[i].after) {
+            CHECK(s->ring[i].before == before, "anchor %u has a wrong predecessor", i);
+            CHECK(++linked <= in_use, "anchors that are lost are found");
+        }
+    CHECK(in_use == s->in_use, "%u anchors in use, %u counted", in_use, s->in_use);
+    sound = true;
+failed:
+    pthread_mutex_unlock(&s->mutex);
+    return sound;
+}
+
 /* True when all is well, else false with the reason in why. */
 static inline bool index_check(fusion_index *ix, char *why, size_t size)
 {
@@ -77,7 +112,7 @@ static inline bool index_check(fusion_index *ix, char *why, size_t size)
     uint32_t live = 0, live_dirs = 0, free_nodes = 0, free_dirs = 0;
     size_t used_slots = 0, slot_bytes = 0, stored_paths = 0, count;
     CHECK(below, "no memory for the check");
-    if (!check_views(&ix->views, why, size))
+    if (!check_views(&ix->views, why, size) || !check_anchors(ix, why, size))
         goto failed;
     CHECK(ix->owed.node == NIL, "sums are owed between changes");
     for (uint32_t id = 0; id < ix->n_nodes; id++) {
@@ -128,6 +163,7 @@ static inline bool index_check(fusion_index *ix, char *why, size_t size)
         if (id == ROOT)
             continue;
         CHECK(n->parent < ix->n_nodes && node_is_dir(&ix->nodes[n->parent]), "node %u hangs on no directory", id);
+        CHECK(node_path_length(ix, id) <= ix->longest_path, "node %u has a longer path than is known", id);
         const char *record = node_name(ix, n) - ARENA_HEADER;
         CHECK(arena_owner(record) == id && arena_length(record) == n->name_len, "the name of node %u is another's", id);
         CHECK((n->flags & (NODE_ESCAPE | NODE_RAW)) == name_flags(node_name(ix, n), n->name_len), "node %u: name flags", id);

@@ -21,6 +21,7 @@ static inline void index_release(fusion_index *ix)
     pathmap_clear(&ix->tombstones);
     pathmap_clear(&ix->overridden);
     views_release(&ix->views);
+    anchors_release(&ix->anchors);
     pthread_rwlock_destroy(&ix->lock);
 }
 
@@ -79,7 +80,9 @@ static inline bool index_init(fusion_index *ix, uint64_t seed, uint64_t mask)
             return false;
     }
     index_plant_root(ix);
+    ix->longest_path = 1; /* the root's */
     views_init(&ix->views);
+    anchors_init(&ix->anchors);
     pthread_rwlockattr_t attributes;
     pthread_rwlockattr_init(&attributes);
     pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -229,6 +232,8 @@ static inline void dir_unmake(fusion_index *ix, uint32_t id)
     fusion_node *n = &ix->nodes[id];
     fusion_dir *d = &ix->dirs[n->dir];
     oldest_forget(ix, id);
+    if (__builtin_expect(ix->anchors.in_use != 0, 0))
+        anchors_forget(&ix->anchors, id, true);
     if (d->path != ARENA_NONE)
         path_free(ix, d->path);
     node_touch(ix, id);
@@ -313,7 +318,20 @@ static inline uint32_t node_attach(fusion_index *ix, uint32_t parent, uint64_t h
     d->last = id;
     d->count++;
     d->raw_children += (ix->nodes[id].flags & NODE_RAW) != 0;
+    uint32_t path_len = d->path_len + (d->path_len > 1) + (uint32_t)len;
+    if (path_len > ix->longest_path)
+        ix->longest_path = path_len;
     return id;
+}
+
+/* Finds the longest path of those that are there. */
+static inline void index_measure_paths(fusion_index *ix)
+{
+    for (uint32_t id = 0; id < ix->n_nodes; id++) {
+        size_t len = ix->nodes[id].flags & NODE_LIVE ? node_path_length(ix, id) : 0;
+        if (len > ix->longest_path)
+            ix->longest_path = (uint32_t)len;
+    }
 }
 
 /* ---- deletion ---- */
@@ -328,6 +346,7 @@ static inline void nodes_free_chain(fusion_index *ix, uint32_t head)
         uint64_t hash;
         uint32_t id;
     } batch[ERASE_AHEAD];
+    const bool anchored = ix->anchors.in_use != 0;
     while (head != NIL) {
         size_t n = 0;
         for (; n < ERASE_AHEAD && head != NIL; n++) {
@@ -364,6 +383,8 @@ static inline void nodes_free_chain(fusion_index *ix, uint32_t head)
                 ix->free_dir = node->dir;
                 ix->live_dirs--;
             }
+            if (__builtin_expect(anchored, 0))
+                anchors_forget(&ix->anchors, batch[i].id, false);
             node_give_back(ix, batch[i].id);
         }
     }
@@ -422,6 +443,8 @@ static inline uint32_t index_remove(fusion_index *ix, uint32_t id)
         dirs = (int64_t)d->dirs + 1;
         bytes = (__int128)dir_bytes(d);
     }
+    if (__builtin_expect(ix->anchors.in_use != 0, 0))
+        anchors_step_back(&ix->anchors, id, n->prev);
     node_touch(ix, id);
     dir_touch(ix, ix->nodes[parent].dir);
     if (n->prev == NIL) {
@@ -510,6 +533,7 @@ static inline void index_clear(fusion_index *ix)
     arena_clear(&ix->paths);
     slots_clear(&ix->slots);
     ix->revision++;
+    anchors_forget_all(&ix->anchors);
     index_plant_root(ix);
 }
 

@@ -29,6 +29,19 @@ static inline size_t node_room(const fusion_node *n)
     return 256 + 20 * (size_t)n->name_len;
 }
 
+/* The members of a node beside its children, in their order. */
+enum {
+    FIELD_NAME = 1u << 0,
+    FIELD_CONTENT_TYPE = 1u << 1,
+    FIELD_PATH = 1u << 2,
+    FIELD_SIZE = 1u << 3,
+    FIELD_MODIFIED_TIME = 1u << 4,
+    FIELD_CREATED_TIME = 1u << 5,
+    FIELDS_TIMES = FIELD_MODIFIED_TIME | FIELD_CREATED_TIME,
+    FIELDS_PATH = FIELD_NAME | FIELD_CONTENT_TYPE | FIELD_PATH, /* what only_path leaves */
+    FIELDS_ALL = FIELDS_PATH | FIELD_SIZE | FIELDS_TIMES,
+};
+
 /* `{"name":...` up to the last member before children. */
 static inline __attribute__((always_inline)) char *node_text(char *out, const fusion_node *n, const char *name, const char *stem,
                                                               size_t stem_len, bool only_path, simd_level level)
@@ -64,6 +77,45 @@ static inline __attribute__((always_inline)) char *node_text(char *out, const fu
         out = base64_write(out, name, n->name_len);
         *out++ = '"';
     }
+    return out;
+}
+
+/* The same with some of the members, at least one: each after a comma, the first of which becomes the brace. */
+static __attribute__((noinline)) char *node_text_some(char *out, const fusion_node *n, const char *name, const char *stem, size_t stem_len,
+                                                      uint32_t fields)
+{
+    char *start = out;
+    if (fields & FIELD_NAME) {
+        out = TEXT_LITERAL(out, ",\"name\":\"");
+        out = name_write(out, n, name);
+        *out++ = '"';
+    }
+    if (fields & FIELD_CONTENT_TYPE)
+        out = n->flags & NODE_DIR ? TEXT_LITERAL(out, ",\"content_type\":\"directory\"") : TEXT_LITERAL(out, ",\"content_type\":\"file\"");
+    if (fields & FIELD_PATH) {
+        out = TEXT_LITERAL(out, ",\"path\":\"");
+        out = copy_run_wide(out, stem + STEM_FILE_LENGTH, stem_len - STEM_FILE_LENGTH);
+        out = name_write(out, n, name);
+        *out++ = '"';
+    }
+    if (fields & FIELD_SIZE) {
+        out = TEXT_LITERAL(out, ",\"size\":");
+        out = int64_write(out, n->size);
+    }
+    if (fields & FIELD_MODIFIED_TIME) {
+        out = TEXT_LITERAL(out, ",\"modified_time\":");
+        out = double_write(out, n->mtime);
+    }
+    if (fields & FIELD_CREATED_TIME) {
+        out = TEXT_LITERAL(out, ",\"created_time\":");
+        out = double_write(out, n->ctime);
+    }
+    if (n->flags & NODE_RAW && fields & (FIELD_NAME | FIELD_PATH)) {
+        out = TEXT_LITERAL(out, ",\"raw_name\":\"");
+        out = base64_write(out, name, n->name_len);
+        *out++ = '"';
+    }
+    *start = '{';
     return out;
 }
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "anchors.h"
 #include "arena.h"
 #include "hash.h"
 #include "pathmap.h"
@@ -98,7 +99,9 @@ typedef struct {
     pathmap overridden; /* path -> mtime of the message that a newer snapshot row replaced in this window */
 
     uint32_t oldest; /* described directory with the smallest mtime; OLDEST_NONE or OLDEST_UNKNOWN */
+    uint32_t longest_path; /* bytes of the longest path that any node had so far */
     view_set views;  /* of readers that need one instant for longer than they can hold the lock */
+    anchor_set anchors; /* where the pages of trees go on */
     pthread_rwlock_t lock;
 } fusion_index;
 

@@ -528,6 +528,8 @@ static inline saved_status index_load(fusion_index *ix, int fd, const saved_head
     ix->window = h->window;
     ix->window_messages = h->window_messages;
     ix->oldest = h->oldest;
+    if (status == SAVED_OK)
+        index_measure_paths(ix);
     return status;
 }
 

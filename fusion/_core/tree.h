@@ -1,6 +1,7 @@
 /* Trees to JSON: one node with its path, or a directory tree written piece by piece into a buffer of the caller's.
  *
- * The bytes are those of json.dumps(tree, separators=(",", ":"), ensure_ascii=False) over the nested form of docs/contract.md. */
+ * The bytes are those of json.dumps(tree, separators=(",", ":"), ensure_ascii=False) over the nested form of docs/contract.md, or
+ * lines: each node's object by itself, parents first. */
 #ifndef FUSION_TREE_H
 #define FUSION_TREE_H
 
@@ -28,6 +29,21 @@ static inline bool stem_write(text *out, const fusion_index *ix, uint32_t dir)
 
 #define TREE_STRETCH ((size_t)256 * 1024) /* bytes that are written before others get the lock */
 
+/* What is written of a tree. */
+typedef struct {
+    uint32_t max_depth; /* below the top, NIL: no limit */
+    uint32_t fields;    /* of each node */
+    bool as_list;       /* children of the top as a list, without their own */
+    bool lines;         /* a node a line, no children */
+} tree_shape;
+
+/* max_depth wins over recursive. */
+static inline tree_shape tree_shape_of(bool recursive, uint32_t max_depth, uint32_t fields, bool lines)
+{
+    bool flat = !recursive && max_depth == NIL;
+    return (tree_shape){.max_depth = flat && lines ? 1 : max_depth, .fields = fields, .as_list = flat && !lines, .lines = lines};
+}
+
 /* A directory whose children are being written. */
 typedef struct {
     uint32_t node;
@@ -42,13 +58,15 @@ typedef struct {
     char *spare; /* room for a name that does not lie in one piece; NULL until the tree has changed */
     tree_frame *frames;
     size_t depth, cap_frames;
-    uint32_t next;      /* node to write next, NIL: close the innermost directory */
-    uint32_t max_depth; /* NIL: no limit */
-    size_t wanted;      /* after TREE_FULL: bytes that the next node may need */
-    bool follows;       /* a sibling of the next node has been written */
-    bool as_list;       /* children of the top as a list, without their own */
-    bool only_path;
+    tree_shape shape;
+    uint32_t next; /* node to write next, NIL: close the innermost directory */
+    uint32_t from; /* the top's child that is written first if others were skipped, NIL: none is left */
+    uint32_t stop; /* not written any more, nor is what comes after it; NIL: there is no such node */
+    bool skips;    /* children of the top before `from` */
+    bool follows;  /* a sibling of the next node has been written */
     bool done;
+    size_t wanted; /* after TREE_FULL: bytes that the next node may need */
+    uint64_t nodes; /* written so far */
 } tree_cursor;
 
 typedef enum { TREE_OK = 0, TREE_FULL = 1, TREE_NO_MEMORY = 2 } tree_status;
@@ -74,14 +92,13 @@ static inline void tree_close(tree_cursor *c)
 }
 
 /* The tree of this instant; the lock is held, and until tree_keep. */
-static inline bool tree_open(tree_cursor *c, fusion_index *ix, uint32_t top, bool recursive, uint32_t max_depth, bool only_path)
+static inline bool tree_open(tree_cursor *c, fusion_index *ix, uint32_t top, tree_shape shape)
 {
     memset(c, 0, sizeof *c);
     instant_init(&c->at, ix);
     c->next = top;
-    c->max_depth = max_depth;
-    c->as_list = !recursive && max_depth == NIL;
-    c->only_path = only_path;
+    c->from = c->stop = NIL;
+    c->shape = shape;
     if (!stem_write(&c->stem, ix, ix->nodes[top].parent)) {
         tree_close(c);
         return false;
@@ -103,53 +120,6 @@ static inline bool tree_resume(tree_cursor *c)
     if (!c->at.clean && !c->spare)
         c->spare = malloc(UINT16_MAX + VIEW_OVERRUN);
     return c->at.clean || c->spare;
-}
-
-/* Notes the children's names that the key of another one whose name is not UTF-8 could be: those with U+FFFD in them. */
-static __attribute__((noinline)) bool tree_claim_keys(tree_cursor *c, tree_frame *f, uint32_t first)
-{
-    f->keys = calloc(1, sizeof *f->keys);
-    const fusion_node *n;
-    for (uint32_t id = first; f->keys && id != NIL; id = n->next) {
-        n = instant_node(&c->at, id);
-        const char *name = instant_name(&c->at, n, c->spare);
-        if (n->flags & NODE_RAW || !memmem(name, n->name_len, "\xef\xbf\xbd", 3))
-            continue;
-        if (!pathmap_set(f->keys, name_hash(name, n->name_len, c->at.ix->seed), name, n->name_len, 0.0))
-            return false;
-    }
-    return f->keys;
-}
-
-static __attribute__((noinline)) bool tree_push(tree_cursor *c, uint32_t id, const fusion_node *n, const fusion_dir *d)
-{
-    if (c->depth == c->cap_frames) {
-        size_t cap = c->cap_frames ? c->cap_frames * 2 : 32;
-        tree_frame *frames = realloc(c->frames, cap * sizeof *frames);
-        if (!frames)
-            return false;
-        c->frames = frames;
-        c->cap_frames = cap;
-    }
-    if (!text_room(&c->stem, 6 * (size_t)n->name_len + 1 + COPY_WIDE_OVERRUN))
-        return false;
-    tree_frame *f = &c->frames[c->depth++];
-    *f = (tree_frame){.node = id, .stem_len = (uint32_t)c->stem.len, .count = d->count};
-    if (id != ROOT) {
-        char *p = name_write(c->stem.base + c->stem.len, n, instant_name(&c->at, n, c->spare));
-        *p++ = '/';
-        c->stem.len = (size_t)(p - c->stem.base);
-    }
-    c->follows = false;
-    return !d->raw_children || c->as_list || tree_claim_keys(c, f, d->first);
-}
-
-static __attribute__((noinline)) void tree_pop(tree_cursor *c)
-{
-    tree_frame *f = &c->frames[--c->depth];
-    tree_drop_keys(f);
-    c->stem.len = f->stem_len;
-    c->follows = true;
 }
 
 /* The key of a child whose name is not UTF-8: the name with U+FFFD for its bad bytes, and more of them until no sibling has it.
@@ -185,21 +155,93 @@ static __attribute__((noinline)) bool tree_raw_key(const tree_cursor *c, const f
     return true;
 }
 
-/* Written once, compiled for each level by the functions below. */
-static inline __attribute__((always_inline)) tree_status tree_write_at(tree_cursor *c, text *out, simd_level level)
+/* Notes the children's names that the key of another one whose name is not UTF-8 could be: those with U+FFFD in them; and the keys
+ * of those that are skipped, so that they are what they are in the whole tree. */
+static __attribute__((noinline)) bool tree_claim_keys(tree_cursor *c, tree_frame *f, uint32_t first)
 {
+    f->keys = calloc(1, sizeof *f->keys);
+    const fusion_node *n;
+    for (uint32_t id = first; f->keys && id != NIL; id = n->next) {
+        n = instant_node(&c->at, id);
+        const char *name = instant_name(&c->at, n, c->spare);
+        if (n->flags & NODE_RAW || !memmem(name, n->name_len, "\xef\xbf\xbd", 3))
+            continue;
+        if (!pathmap_set(f->keys, name_hash(name, n->name_len, c->at.ix->seed), name, n->name_len, 0.0))
+            return false;
+    }
+    const bool skips = c->skips && c->depth == 1;
+    for (uint32_t id = first; f->keys && skips && id != c->from && id != NIL; id = n->next) {
+        char *key;
+        size_t key_len;
+        n = instant_node(&c->at, id);
+        if (!(n->flags & NODE_RAW))
+            continue;
+        if (!tree_raw_key(c, n, instant_name(&c->at, n, c->spare), &key, &key_len))
+            return false;
+        free(key);
+    }
+    return f->keys;
+}
+
+static __attribute__((noinline)) bool tree_push(tree_cursor *c, uint32_t id, const fusion_node *n, const fusion_dir *d)
+{
+    if (c->depth == c->cap_frames) {
+        size_t cap = c->cap_frames ? c->cap_frames * 2 : 32;
+        tree_frame *frames = realloc(c->frames, cap * sizeof *frames);
+        if (!frames)
+            return false;
+        c->frames = frames;
+        c->cap_frames = cap;
+    }
+    if (!text_room(&c->stem, 6 * (size_t)n->name_len + 1 + COPY_WIDE_OVERRUN))
+        return false;
+    tree_frame *f = &c->frames[c->depth++];
+    *f = (tree_frame){.node = id, .stem_len = (uint32_t)c->stem.len, .count = d->count};
+    if (id != ROOT) {
+        char *p = name_write(c->stem.base + c->stem.len, n, instant_name(&c->at, n, c->spare));
+        *p++ = '/';
+        c->stem.len = (size_t)(p - c->stem.base);
+    }
+    c->follows = false;
+    return !d->raw_children || c->shape.as_list || c->shape.lines || tree_claim_keys(c, f, d->first);
+}
+
+static __attribute__((noinline)) void tree_pop(tree_cursor *c)
+{
+    tree_frame *f = &c->frames[--c->depth];
+    tree_drop_keys(f);
+    c->stem.len = f->stem_len;
+    c->follows = true;
+}
+
+/* A node's object without its end. `fields`, the cursor's or 0, is a constant where it is called: 0 for any. */
+static inline __attribute__((always_inline)) char *tree_node_text(const tree_cursor *c, char *p, const fusion_node *n, const char *name,
+                                                                   uint32_t fields, simd_level level)
+{
+    if (!fields && c->shape.fields != FIELDS_ALL && c->shape.fields != FIELDS_PATH)
+        return node_text_some(p, n, name, c->stem.base, c->stem.len, c->shape.fields);
+    return node_text(p, n, name, c->stem.base, c->stem.len, (fields ? fields : c->shape.fields) == FIELDS_PATH, level);
+}
+
+/* The nested form. Written once, compiled for each level by the functions below, and for whole trees with the usual fields, which must
+ * not pay for pages and the choice of fields: then `fields` is not 0. */
+static inline __attribute__((always_inline)) tree_status tree_write_at(tree_cursor *c, text *out, uint32_t fields, simd_level level)
+{
+    const bool some = !fields;
     char *p = out->base + out->len;
     const char *end = out->base + out->cap;
+    const bool as_list = c->shape.as_list;
     tree_status status = TREE_OK;
+    uint64_t nodes = 0;
     while (!c->done) {
-        if (c->next == NIL) {
+        if (c->next == NIL || (some && c->next == c->stop)) {
             if (end - p < 2) {
                 c->wanted = 2;
                 status = TREE_FULL;
                 break;
             }
             uint32_t closed = c->frames[c->depth - 1].node;
-            *p++ = c->as_list ? ']' : '}';
+            *p++ = as_list ? ']' : '}';
             *p++ = '}';
             tree_pop(c);
             c->done = c->depth == 0;
@@ -209,7 +251,7 @@ static inline __attribute__((always_inline)) tree_status tree_write_at(tree_curs
         const fusion_node *n = instant_node(&c->at, c->next);
         const char *name = instant_name(&c->at, n, c->spare);
         __builtin_prefetch(&c->at.ix->nodes[n->next]); /* siblings need not lie together */
-        bool top = c->depth == 0, keyed = !top && !c->as_list;
+        bool top = c->depth == 0, keyed = !top && !as_list;
         size_t room = node_room(n) + c->stem.len;
         if (__builtin_expect(n->flags & NODE_RAW, 0)) /* its key is as long as the siblings' keys force it to be */
             room += top ? 0 : 18 * ((size_t)c->frames[c->depth - 1].count + 2);
@@ -236,9 +278,59 @@ static inline __attribute__((always_inline)) tree_status tree_write_at(tree_curs
             }
             p = TEXT_LITERAL(p, "\":");
         }
-        p = node_text(p, n, name, c->stem.base, c->stem.len, c->only_path, level);
-        if (node_is_dir(n) && c->depth < c->max_depth && !(c->as_list && !top)) {
-            p = c->as_list ? TEXT_LITERAL(p, ",\"children\":[") : TEXT_LITERAL(p, ",\"children\":{");
+        p = tree_node_text(c, p, n, name, fields, level);
+        nodes++;
+        if (node_is_dir(n) && c->depth < c->shape.max_depth && !(as_list && !top)) {
+            p = as_list ? TEXT_LITERAL(p, ",\"children\":[") : TEXT_LITERAL(p, ",\"children\":{");
+            const fusion_dir *d = instant_dir(&c->at, n->dir);
+            if (!tree_push(c, c->next, n, d)) {
+                status = TREE_NO_MEMORY;
+                break;
+            }
+            c->next = some && top && c->skips ? c->from : d->first;
+            continue;
+        }
+        *p++ = '}';
+        c->follows = true;
+        c->done = top;
+        c->next = top ? NIL : n->next;
+    }
+    c->nodes += nodes;
+    out->len = (size_t)(p - out->base);
+    return status;
+}
+
+/* A node a line, parents first. */
+static inline __attribute__((always_inline)) tree_status tree_write_lines_at(tree_cursor *c, text *out, simd_level level)
+{
+    char *p = out->base + out->len;
+    const char *end = out->base + out->cap;
+    tree_status status = TREE_OK;
+    while (!c->done) {
+        if (c->next == NIL) {
+            uint32_t closed = c->frames[c->depth - 1].node;
+            tree_pop(c);
+            c->done = c->depth == 0;
+            c->next = c->done ? NIL : instant_node(&c->at, closed)->next;
+            continue;
+        }
+        if (c->next == c->stop) {
+            c->done = true;
+            continue;
+        }
+        const fusion_node *n = instant_node(&c->at, c->next);
+        const char *name = instant_name(&c->at, n, c->spare);
+        __builtin_prefetch(&c->at.ix->nodes[n->next]);
+        size_t room = node_room(n) + c->stem.len;
+        if ((size_t)(end - p) < room) {
+            c->wanted = room;
+            status = TREE_FULL;
+            break;
+        }
+        p = tree_node_text(c, p, n, name, 0, level);
+        p = TEXT_LITERAL(p, "}\n");
+        c->nodes++;
+        if (node_is_dir(n) && c->depth < c->shape.max_depth) {
             const fusion_dir *d = instant_dir(&c->at, n->dir);
             if (!tree_push(c, c->next, n, d)) {
                 status = TREE_NO_MEMORY;
@@ -247,20 +339,34 @@ static inline __attribute__((always_inline)) tree_status tree_write_at(tree_curs
             c->next = d->first;
             continue;
         }
-        *p++ = '}';
-        c->follows = true;
-        c->done = top;
-        c->next = top ? NIL : n->next;
+        c->done = c->depth == 0;
+        c->next = c->done ? NIL : n->next;
     }
     out->len = (size_t)(p - out->base);
     return status;
 }
 
+#define TREE_WRITERS(name, level, attributes)                                                                                      \
+    attributes static tree_status tree_write_all_##name(tree_cursor *c, text *out) { return tree_write_at(c, out, FIELDS_ALL, level); } \
+    attributes static tree_status tree_write_path_##name(tree_cursor *c, text *out) { return tree_write_at(c, out, FIELDS_PATH, level); } \
+    attributes static tree_status tree_write_some_##name(tree_cursor *c, text *out) { return tree_write_at(c, out, 0, level); }    \
+    attributes static tree_status tree_write_lines_##name(tree_cursor *c, text *out) { return tree_write_lines_at(c, out, level); } \
+    static tree_status tree_write_##name(tree_cursor *c, text *out)                                                                \
+    {                                                                                                                              \
+        if (c->shape.lines)                                                                                                        \
+            return tree_write_lines_##name(c, out);                                                                                \
+        if (c->skips || c->stop != NIL)                                                                                            \
+            return tree_write_some_##name(c, out);                                                                                 \
+        switch (c->shape.fields) {                                                                                                 \
+        case FIELDS_ALL: return tree_write_all_##name(c, out);                                                                     \
+        case FIELDS_PATH: return tree_write_path_##name(c, out);                                                                   \
+        default: return tree_write_some_##name(c, out);                                                                            \
+        }                                                                                                                          \
+    }
+
+TREE_WRITERS(portable, SIMD_PORTABLE, )
 #if defined(__x86_64__)
-__attribute__((flatten, target("avx2,bmi,bmi2"))) static tree_status tree_write_avx2(tree_cursor *c, text *out)
-{
-    return tree_write_at(c, out, SIMD_AVX2);
-}
+TREE_WRITERS(avx2, SIMD_AVX2, __attribute__((flatten, target("avx2,bmi,bmi2"))))
 #endif
 
 /* Writes what fits between out->len and out->cap. TREE_FULL: call again with room for at least `wanted` bytes. */
@@ -270,7 +376,7 @@ static tree_status tree_write(tree_cursor *c, text *out)
     if (simd_in_use >= SIMD_AVX2)
         return tree_write_avx2(c, out);
 #endif
-    return tree_write_at(c, out, SIMD_PORTABLE);
+    return tree_write_portable(c, out);
 }
 
 /* The whole answer in one text. Comes and goes with the lock held, but lets it go between stretches. */

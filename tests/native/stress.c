@@ -155,7 +155,7 @@ static void read_tree(fusion_index *ix)
     tree_cursor cursor;
     text out = {0};
     pthread_rwlock_rdlock(&ix->lock);
-    bool ok = tree_open(&cursor, ix, find(ix, "/d"), true, NIL, false) && tree_write_all(&cursor, &out) == TREE_OK;
+    bool ok = tree_open(&cursor, ix, find(ix, "/d"), tree_shape_of(true, NIL, FIELDS_ALL, false)) && tree_write_all(&cursor, &out) == TREE_OK;
     pthread_rwlock_unlock(&ix->lock);
     tree_close(&cursor);
     EXPECT(ok, "no memory");
@@ -170,7 +170,7 @@ static void read_tree_pieces(fusion_index *ix)
     text out = {0};
     EXPECT(text_room(&out, 1 << 20), "no memory");
     pthread_rwlock_rdlock(&ix->lock);
-    bool ok = tree_open(&cursor, ix, find(ix, "/d"), true, NIL, false) && tree_keep(&cursor);
+    bool ok = tree_open(&cursor, ix, find(ix, "/d"), tree_shape_of(true, NIL, FIELDS_ALL, false)) && tree_keep(&cursor);
     pthread_rwlock_unlock(&ix->lock);
     EXPECT(ok, "no memory");
     for (tree_status status = TREE_FULL; status == TREE_FULL;) {
