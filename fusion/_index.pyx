@@ -222,6 +222,7 @@ cdef extern from "_core/tree.h" nogil:
         size_t wanted
         uint64_t nodes
     bint tree_open(tree_cursor *, fusion_index *, uint32_t, tree_shape)
+    void tree_end(tree_cursor *)
     void tree_close(tree_cursor *)
     bint tree_keep(tree_cursor *)
     bint tree_resume(tree_cursor *)
@@ -1027,6 +1028,7 @@ cdef class PathIndex:
         cdef text out
         cdef bint written = False
         memset(&out, 0, sizeof(out))
+        memset(&cursor, 0, sizeof(cursor))
         request.shape = tree_shape_of(recursive, checked_depth(max_depth), checked_fields(fields, only_path), False)
         request.limit = 0
         holder = encoded_path(path)
@@ -1404,25 +1406,26 @@ cdef inline void look_at_top(const fusion_index *ix, const page_request *request
         facts.version = ix.dirs[n.dir if node_is_dir(n) else ix.nodes[n.parent].dir].version
 
 
-cdef text small_text  # where small trees are written; used with the GIL held, and not let go in between
+cdef text small_text  # where small trees are written, and their cursor; used with the GIL held, and not let go in between
+cdef tree_cursor small_cursor
 
 
 cdef bytes small_tree(PathIndex owner, const page_request *request, const page_cursor *begins, page_cursor *end, tree_facts *facts):
     """The complete answer if it is small and the index's lock is free; None: take the long way, which also finds every error."""
     cdef fusion_index *ix = &owner.index
-    cdef tree_cursor tree
+    cdef tree_cursor *tree = &small_cursor
     cdef bint written = False
     if pthread_rwlock_tryrdlock(&ix.lock) != 0:
         return None
     look_at_top(ix, request, facts)
     if facts.id != NIL and page_most(ix, facts.id, request) <= SMALL_TREE and text_room(&small_text, SMALL_TREE_BYTES) \
-            and tree_open(&tree, ix, facts.id, request.shape):
+            and tree_open(tree, ix, facts.id, request.shape):
         small_text.len = 0
-        if page_open(&tree, facts.id, request, begins, end) == PAGE_OK:
-            written = tree_write(&tree, &small_text) == TREE_OK
+        if page_open(tree, facts.id, request, begins, end) == PAGE_OK:
+            written = tree_write(tree, &small_text) == TREE_OK
         facts.nodes = tree.nodes
         facts.more = tree.stop != NIL
-        tree_close(&tree)
+        tree_end(tree)
     pthread_rwlock_unlock(&ix.lock)
     return PyBytes_FromStringAndSize(small_text.base, <Py_ssize_t>small_text.len) if written else None
 

@@ -11,9 +11,10 @@
 /* The stem of a directory's children. */
 static inline bool stem_write(text *out, const fusion_index *ix, uint32_t dir)
 {
+    char here[512];
     size_t len = node_path_length(ix, dir);
     out->len = 0;
-    char *path = malloc(len);
+    char *path = len <= sizeof here ? here : malloc(len);
     bool ok = path && text_room(out, STEM_FILE_LENGTH + 6 * len + 1 + COPY_WIDE_OVERRUN);
     if (ok) {
         node_write_path(ix, dir, path);
@@ -23,7 +24,8 @@ static inline bool stem_write(text *out, const fusion_index *ix, uint32_t dir)
         *p++ = '/';
         out->len = (size_t)(p - out->base);
     }
-    free(path);
+    if (path != here)
+        free(path);
     return ok;
 }
 
@@ -79,23 +81,29 @@ static inline void tree_drop_keys(tree_frame *f)
     }
 }
 
-static inline void tree_close(tree_cursor *c)
+/* Lets go of the instant, and of the memory but for what the next tree of this cursor takes. */
+static inline void tree_end(tree_cursor *c)
 {
     instant_close(&c->at);
     while (c->depth)
         tree_drop_keys(&c->frames[--c->depth]);
-    free(c->frames);
-    free(c->stem.base);
     free(c->spare);
-    memset(c, 0, sizeof *c);
-    c->done = true;
+    *c = (tree_cursor){.stem = c->stem, .frames = c->frames, .cap_frames = c->cap_frames, .done = true};
 }
 
-/* The tree of this instant; the lock is held, and until tree_keep. */
+static inline void tree_close(tree_cursor *c)
+{
+    tree_end(c);
+    free(c->frames);
+    free(c->stem.base);
+    *c = (tree_cursor){.done = true};
+}
+
+/* The tree of this instant; the lock is held, and until tree_keep. The cursor is all zeros, or its last tree has ended. */
 static inline bool tree_open(tree_cursor *c, fusion_index *ix, uint32_t top, tree_shape shape)
 {
-    memset(c, 0, sizeof *c);
     instant_init(&c->at, ix);
+    c->done = false;
     c->next = top;
     c->from = c->stop = NIL;
     c->shape = shape;

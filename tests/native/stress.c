@@ -152,7 +152,7 @@ static void judge_tree(text *tree)
 
 static void read_tree(fusion_index *ix)
 {
-    tree_cursor cursor;
+    tree_cursor cursor = {0};
     text out = {0};
     pthread_rwlock_rdlock(&ix->lock);
     bool ok = tree_open(&cursor, ix, find(ix, "/d"), tree_shape_of(true, NIL, FIELDS_ALL, false)) && tree_write_all(&cursor, &out) == TREE_OK;
@@ -166,7 +166,7 @@ static void read_tree(fusion_index *ix)
 /* One lock per piece, one instant for all of them. */
 static void read_tree_pieces(fusion_index *ix)
 {
-    tree_cursor cursor;
+    tree_cursor cursor = {0};
     text out = {0};
     EXPECT(text_room(&out, 1 << 20), "no memory");
     pthread_rwlock_rdlock(&ix->lock);
