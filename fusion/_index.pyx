@@ -1070,8 +1070,9 @@ cdef class PathIndex:
         cursor can be used again.
 
         Attributes of the iterator: revision, the index's at its instant; version, of the subtree (see Stats), for a file its
-        directory's; cursor; nodes, how many are in the pieces made so far; whole, the complete answer as bytes if it is
-        small (up to 2000 nodes and 512 KiB), else None. read() gives all pieces that are left as bytes.
+        directory's; cursor; nodes, how many were written, exact at the end (before, children of an open directory may be
+        missing); whole, the complete answer as bytes if it is small (up to 2000 nodes and 512 KiB), else None. read() gives
+        all pieces that are left as bytes.
 
         Raises what tree_json does, ValueError for an unknown format or a bad limit, InvalidField (a ValueError) for what
         is no cursor or one of another request, CursorExpired when the place of a cursor cannot be told any more: cleared or another

@@ -68,7 +68,7 @@ typedef struct {
     bool follows;  /* a sibling of the next node has been written */
     bool done;
     size_t wanted; /* after TREE_FULL: bytes that the next node may need */
-    uint64_t nodes; /* written so far */
+    uint64_t nodes; /* written so far; of a whole tree's open directories only those below their closed ones */
 } tree_cursor;
 
 typedef enum { TREE_OK = 0, TREE_FULL = 1, TREE_NO_MEMORY = 2 } tree_status;
@@ -240,7 +240,6 @@ static inline __attribute__((always_inline)) tree_status tree_write_at(tree_curs
     const char *end = out->base + out->cap;
     const bool as_list = c->shape.as_list;
     tree_status status = TREE_OK;
-    uint64_t nodes = 0;
     while (!c->done) {
         if (c->next == NIL || (some && c->next == c->stop)) {
             if (end - p < 2) {
@@ -249,10 +248,14 @@ static inline __attribute__((always_inline)) tree_status tree_write_at(tree_curs
                 break;
             }
             uint32_t closed = c->frames[c->depth - 1].node;
+            if (!some) /* one by one costs 0.5 ns each */
+                c->nodes += c->frames[c->depth - 1].count;
             *p++ = as_list ? ']' : '}';
             *p++ = '}';
             tree_pop(c);
             c->done = c->depth == 0;
+            if (!some && c->done)
+                c->nodes++; /* the top */
             c->next = c->done ? NIL : instant_node(&c->at, closed)->next;
             continue;
         }
@@ -287,7 +290,8 @@ static inline __attribute__((always_inline)) tree_status tree_write_at(tree_curs
             p = TEXT_LITERAL(p, "\":");
         }
         p = tree_node_text(c, p, n, name, fields, level);
-        nodes++;
+        if (some)
+            c->nodes++;
         if (node_is_dir(n) && c->depth < c->shape.max_depth && !(as_list && !top)) {
             p = as_list ? TEXT_LITERAL(p, ",\"children\":[") : TEXT_LITERAL(p, ",\"children\":{");
             const fusion_dir *d = instant_dir(&c->at, n->dir);
@@ -301,9 +305,10 @@ static inline __attribute__((always_inline)) tree_status tree_write_at(tree_curs
         *p++ = '}';
         c->follows = true;
         c->done = top;
+        if (!some && __builtin_expect(top, 0))
+            c->nodes++;
         c->next = top ? NIL : n->next;
     }
-    c->nodes += nodes;
     out->len = (size_t)(p - out->base);
     return status;
 }

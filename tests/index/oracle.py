@@ -13,11 +13,12 @@ import json
 import posixpath
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 REPLACEMENT = "\ufffd"
+FIELDS = ("name", "content_type", "path", "size", "modified_time", "created_time")
 
 
 class Node(NamedTuple):
@@ -87,6 +88,16 @@ def name_matches(pattern: str, name: str) -> bool:
     if any(char in pattern for char in "*?["):
         return fnmatch.fnmatchcase(fold(name), fold(pattern))
     return fold(pattern) in fold(name)
+
+
+def chosen_fields(fields: Iterable[str] | None, only_path: bool) -> set[str]:
+    wanted = set(FIELDS if fields is None else fields)
+    return wanted - {"size", "modified_time", "created_time"} if only_path else wanted
+
+
+def dumped(document: Any) -> bytes:
+    """JSON as the index writes it."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 class Entry:
@@ -369,28 +380,46 @@ class OracleIndex:
         recursive: bool = True,
         max_depth: int | None = None,
         only_path: bool = False,
+        fields: Iterable[str] | None = None,
     ) -> dict[str, Any]:
         entry = self._existing(path)
+        wanted = chosen_fields(fields, only_path)
         if max_depth is None and not recursive:
-            document = self._document(entry, 0, only_path)
+            document = self._document(entry, 0, wanted)
             if entry.is_dir:
-                document["children"] = [
-                    self._document(child, 0, only_path) for child in entry.children.values()
-                ]
+                document["children"] = [self._document(child, 0, wanted) for child in entry.children.values()]
             return document
-        return self._document(entry, max_depth, only_path)
+        return self._document(entry, max_depth, wanted)
 
-    def _document(self, entry: Entry, depth: int | None, only_path: bool) -> dict[str, Any]:
+    def lines(
+        self,
+        path: str | bytes = "/",
+        *,
+        recursive: bool = True,
+        max_depth: int | None = None,
+        only_path: bool = False,
+        fields: Iterable[str] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The nodes of the tree, parents first, without children."""
+        wanted = chosen_fields(fields, only_path)
+        if max_depth is None and not recursive:
+            max_depth = 1
+        top = self._existing(path)
+        depth = len(parts(top.path))
+        entries = (entry for entry in top.walk() if max_depth is None or len(parts(entry.path)) <= depth + max_depth)
+        return [self._document(entry, 0, wanted) for entry in entries]
+
+    def _document(self, entry: Entry, depth: int | None, wanted: set[str]) -> dict[str, Any]:
         document: dict[str, Any] = {
             "name": shown(entry.name),
             "content_type": "directory" if entry.is_dir else "file",
             "path": shown(entry.path),
+            "size": entry.size,
+            "modified_time": entry.mtime,
+            "created_time": entry.ctime,
         }
-        if not only_path:
-            document["size"] = entry.size
-            document["modified_time"] = entry.mtime
-            document["created_time"] = entry.ctime
-        if not is_utf8(entry.name):
+        document = {key: value for key, value in document.items() if key in wanted}
+        if not is_utf8(entry.name) and wanted & {"name", "path"}:
             document["raw_name"] = base64.b64encode(entry.name).decode()
         if entry.is_dir and depth != 0:
             deeper = None if depth is None else depth - 1
@@ -402,7 +431,7 @@ class OracleIndex:
                     while key in taken:
                         key += REPLACEMENT
                     taken.add(key)
-                children[key] = self._document(child, deeper, only_path)
+                children[key] = self._document(child, deeper, wanted)
         return document
 
     def tree_json(
@@ -412,9 +441,11 @@ class OracleIndex:
         recursive: bool = True,
         max_depth: int | None = None,
         only_path: bool = False,
+        fields: Iterable[str] | None = None,
     ) -> bytes:
-        document = self.tree(path, recursive=recursive, max_depth=max_depth, only_path=only_path)
-        return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+        return dumped(
+            self.tree(path, recursive=recursive, max_depth=max_depth, only_path=only_path, fields=fields)
+        )
 
     def tree_chunks(self, path: str | bytes = "/", **options: Any) -> Iterator[memoryview]:
         yield memoryview(self.tree_json(path, **options))
@@ -428,7 +459,7 @@ class OracleIndex:
 
     def search_json(self, pattern: str | bytes, limit: int | None = None) -> bytes:
         documents = [self.tree(node.path) for node in self.search(pattern, limit)]
-        return json.dumps(documents, separators=(",", ":"), ensure_ascii=False).encode()
+        return dumped(documents)
 
     def stats(self, path: str | bytes = "/") -> Stats:
         entries = list(self._existing(path).walk())
