@@ -1076,7 +1076,7 @@ cdef class PathIndex:
 
         Raises what tree_json does, ValueError for an unknown format or a bad limit, InvalidField (a ValueError) for what
         is no cursor or one of another request, CursorExpired when the place of a cursor cannot be told any more: cleared or another
-        index, its directory deleted, or thousands of younger cursors.
+        index, its directory deleted, or tens of thousands of younger cursors.
         """
         if format != "json" and format != "ndjson":
             raise ValueError(f"format: json or ndjson is needed, not {format!r}")

@@ -10,6 +10,7 @@
 
 #define PAGE_PATH_MAX 2048u /* a mark without a longer path fits a URL, and has its anchors */
 #define PAGE_PATH_NONE UINT16_MAX
+#define PAGE_VERSION 1u /* of the mark's layout */
 #define PAGE_ANCHORS 64u /* the innermost ones */
 
 typedef struct {
@@ -20,8 +21,8 @@ typedef struct {
     uint64_t anchor;   /* number of the first one, the outermost */
     uint32_t max_depth;
     uint16_t path_len; /* of the path that is behind it, relative to the top; NONE: it has none */
-    uint8_t anchors;
-    uint8_t form;
+    uint8_t anchors; /* how many */
+    uint8_t form;    /* lines or not, and the layout's version */
 } page_mark;
 
 _Static_assert(sizeof(page_mark) == 48, "a mark has no holes");
@@ -47,14 +48,16 @@ static inline size_t page_path_len(const page_mark *m)
     return m->path_len == PAGE_PATH_NONE ? 0 : m->path_len;
 }
 
+/* Tells damage, not malice. */
 static inline uint64_t page_sum(const page_cursor *c)
 {
-    return name_hash((const char *)c + sizeof c->mark.sum, sizeof c->mark - sizeof c->mark.sum + page_path_len(&c->mark), c->mark.instance);
+    const uint64_t seed = UINT64_C(0x6c62272e07bb0142); /* no secret; and no value of the mark, with which it would cancel out */
+    return name_hash((const char *)c + sizeof c->mark.sum, sizeof c->mark - sizeof c->mark.sum + page_path_len(&c->mark), seed);
 }
 
 static inline uint8_t page_form(tree_shape shape)
 {
-    return (uint8_t)(0x10 | shape.as_list << 1 | shape.lines);
+    return (uint8_t)(PAGE_VERSION << 4 | shape.as_list << 1 | shape.lines);
 }
 
 static inline uint64_t page_top(const page_request *r)
@@ -68,7 +71,7 @@ static inline page_status page_read(page_cursor *c, const char *bytes, size_t n,
     if (n < sizeof c->mark || n > sizeof *c)
         return PAGE_MALFORMED;
     memcpy(c, bytes, n);
-    if (n - sizeof c->mark != page_path_len(&c->mark) || c->mark.sum != page_sum(c))
+    if (c->mark.form >> 4 != PAGE_VERSION || n - sizeof c->mark != page_path_len(&c->mark) || c->mark.sum != page_sum(c))
         return PAGE_MALFORMED;
     if (c->mark.instance != r->instance)
         return PAGE_EXPIRED;
