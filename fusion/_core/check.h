@@ -66,35 +66,40 @@ failed:
     return sound;
 }
 
-/* Whether every anchor that is not lost is at a place that is there, and is found by its key. */
+/* Whether every anchor that is not lost is at a place that is there, and every spot is found by its place. */
 static inline bool check_anchors(fusion_index *ix, char *why, size_t size)
 {
     anchor_set *s = &ix->anchors;
-    uint32_t in_use = 0, linked = 0;
+    uint32_t set = 0, counted = 0, spots = 0, free_spots = 0;
     bool sound = false;
     pthread_mutex_lock(&s->mutex);
-    for (uint32_t i = 0; s->ring && i < ANCHORS; i++) {
-        const anchor *a = &s->ring[i];
+    anchor_table *t = s->table;
+    for (uint32_t i = 0; t && i < ANCHORS; i++) {
+        const anchor *a = &t->ring[i];
         if (!a->number)
             continue;
         CHECK(a->number % ANCHORS == i && a->number <= s->newest && a->number + ANCHORS > s->newest, "anchor %u has a wrong number", i);
-        if (a->at.dir == ANCHOR_NONE)
-            continue;
-        in_use++;
-        CHECK(a->at.dir < ix->n_nodes && node_is_dir(&ix->nodes[a->at.dir]), "anchor %u is in no directory", i);
-        CHECK(a->at.node == ANCHOR_NONE || (a->at.node < ix->n_nodes && ix->nodes[a->at.node].flags & NODE_LIVE &&
-                                            ix->nodes[a->at.node].parent == a->at.dir), "anchor %u is behind no child", i);
-        uint32_t found = *anchors_head(s, place_key(a->at));
-        while (found != i && found != ANCHOR_NONE)
-            found = s->ring[found].after;
-        CHECK(found == i, "anchor %u is not found by its key", i);
+        set += a->spot != ANCHOR_NONE;
     }
-    for (uint32_t h = 0; s->ring && h < ANCHORS; h++)
-        for (uint32_t i = s->heads[h], before = ANCHOR_NONE; i != ANCHOR_NONE; before = i, i = s->ring[i].after) {
-            CHECK(s->ring[i].before == before, "anchor %u has a wrong predecessor", i);
-            CHECK(++linked <= in_use, "anchors that are lost are found");
+    for (uint32_t h = 0; t && h < ANCHORS; h++)
+        for (uint32_t i = t->heads[h], before = ANCHOR_NONE; i != ANCHOR_NONE; before = i, i = t->spots[i].after) {
+            const anchor_spot *p = &t->spots[i];
+            uint32_t anchors = 0, anchor_before = ANCHOR_NONE;
+            CHECK(++spots <= s->in_use && p->before == before, "the chain of spot %u is damaged", i);
+            CHECK(anchors_head(t, place_key(p->at)) == &t->heads[h] && spot_find(t, p->at) == i, "spot %u is not found by its place", i);
+            CHECK(p->at.dir < ix->n_nodes && node_is_dir(&ix->nodes[p->at.dir]), "spot %u is in no directory", i);
+            CHECK(p->at.node == ANCHOR_NONE || (p->at.node < ix->n_nodes && ix->nodes[p->at.node].flags & NODE_LIVE &&
+                                                ix->nodes[p->at.node].parent == p->at.dir), "spot %u is behind no child", i);
+            for (uint32_t a = p->first; a != ANCHOR_NONE; anchor_before = a, a = t->ring[a].after) {
+                CHECK(++anchors <= p->count && t->ring[a].spot == i && t->ring[a].before == anchor_before, "anchor %u is at no spot", a);
+                counted++;
+            }
+            CHECK(anchors == p->count && anchors, "spot %u counts %u anchors, has %u", i, p->count, anchors);
         }
-    CHECK(in_use == s->in_use, "%u anchors in use, %u counted", in_use, s->in_use);
+    for (uint32_t i = t ? t->free_spot : ANCHOR_NONE; i != ANCHOR_NONE; i = t->spots[i].after)
+        CHECK(++free_spots <= t->n_spots && !t->spots[i].count, "the free list holds the spot %u, which is in use", i);
+    CHECK(spots == s->in_use && set == counted, "%u spots, %u counted; %u anchors, %u at spots", spots, s->in_use, set, counted);
+    CHECK(!t || spots + free_spots == t->n_spots, "%u spots and %u free ones of %u", spots, free_spots, t->n_spots);
     sound = true;
 failed:
     pthread_mutex_unlock(&s->mutex);

@@ -444,7 +444,7 @@ static inline uint32_t index_remove(fusion_index *ix, uint32_t id)
         bytes = (__int128)dir_bytes(d);
     }
     if (__builtin_expect(ix->anchors.in_use != 0, 0))
-        anchors_step_back(&ix->anchors, id, n->prev);
+        anchors_step_back(&ix->anchors, parent, id, n->prev);
     node_touch(ix, id);
     dir_touch(ix, ix->nodes[parent].dir);
     if (n->prev == NIL) {

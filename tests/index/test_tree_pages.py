@@ -350,8 +350,7 @@ def test_pages_beside_a_writer() -> None:
         thread.start()
     choose = random.Random(1)
     for _ in range(40):
-        for path in choose.sample(churn, 20):
-            index.delete(path)
+        index.apply(body("message", deletes(*choose.sample(churn, 20))))
         put(choose.sample(churn, 20))
         index._check()
     ended.set()
