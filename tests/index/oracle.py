@@ -406,7 +406,9 @@ class OracleIndex:
             max_depth = 1
         top = self._existing(path)
         depth = len(parts(top.path))
-        entries = (entry for entry in top.walk() if max_depth is None or len(parts(entry.path)) <= depth + max_depth)
+        entries = (
+            entry for entry in top.walk() if max_depth is None or len(parts(entry.path)) <= depth + max_depth
+        )
         return [self._document(entry, 0, wanted) for entry in entries]
 
     def _document(self, entry: Entry, depth: int | None, wanted: set[str]) -> dict[str, Any]:

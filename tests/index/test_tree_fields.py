@@ -35,7 +35,9 @@ def expected_lines(oracle: OracleIndex, path: str | bytes = "/", **options: Any)
 
 
 MIXED: list[Row] = [
-    *files("/a/b/c/d", '/a/"quoted"/x\ny', b"/a/\xff/\xfe\xfd", b"/a/\xff/\xfe\xfc", "/g", "/ä/🎉", "/\ufffd"),
+    *files(
+        "/a/b/c/d", '/a/"quoted"/x\ny', b"/a/\xff/\xfe\xfd", b"/a/\xff/\xfe\xfc", "/g", "/ä/🎉", "/\ufffd"
+    ),
     ("/empty", 1, 2.0, -3.5, True),
     (b"/\xfb", 2**63 - 1, 1e-7, 1705832400.1234567, True),
     ("/same", 7, 1705832400.25, 1705832400.25, False),
@@ -83,7 +85,7 @@ def test_only_path_and_fields_both_apply() -> None:
 def test_bad_fields_are_refused(options: dict[str, Any]) -> None:
     index = PathIndex()
     for ask in (index.tree_json, index.tree_chunks):
-        with pytest.raises(ValueError, match="^fields: "):
+        with pytest.raises(ValueError, match="fields: "):
             ask(**options)
 
 
@@ -95,7 +97,7 @@ def test_fields_that_are_no_names_are_refused(fields: Any) -> None:
 
 @pytest.mark.parametrize("format", ["", "JSON", "xml", None, 7])
 def test_a_format_that_there_is_not_is_refused(format: Any) -> None:
-    with pytest.raises(ValueError, match="^format: json or ndjson"):
+    with pytest.raises(ValueError, match="format: json or ndjson"):
         PathIndex().tree_chunks(format=format)
 
 
@@ -166,7 +168,9 @@ def test_what_the_iterator_knows() -> None:
 def test_reading_all_that_is_left() -> None:
     index = PathIndex()
     count = 3000
-    index.upsert([f"/d/f{n}" for n in range(count)], [1] * count, [1.5] * count, [1.5] * count, [False] * count)
+    index.upsert(
+        [f"/d/f{n}" for n in range(count)], [1] * count, [1.5] * count, [1.5] * count, [False] * count
+    )
     for path in ("/d", "/d/f7"):
         whole = index.tree_json(path)
         assert index.tree_chunks(path).read() == whole

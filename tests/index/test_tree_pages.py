@@ -1,4 +1,4 @@
-"""Trees in pages: put together they are the whole, and while the tree changes they repeat nothing and leave out nothing that stays."""
+"""Trees in pages: together the whole; beside changes they repeat nothing and leave out nothing that stays."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ def expected_pages(oracle: OracleIndex, path: str | bytes, limit: int, **options
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_pages_are_the_whole_in_parts(format: str) -> None:
-    rows = [*MIXED, *files(b"/\xff", "/\ufffd\ufffd", b"/\xfe", b"/\xfd\xfc", b"/a\xff", "/a\ufffd\ufffd", "/z")]
+    rows = [
+        *MIXED,
+        *files(b"/\xff", "/\ufffd\ufffd", b"/\xfe", b"/\xfd\xfc", b"/a\xff", "/a\ufffd\ufffd", "/z"),
+    ]
     index, oracle = both(rows)
     for path in [entry.path for entry in oracle.root.walk()]:
         for options in [*DEPTHS, {"only_path": True}, {"fields": ["path", "created_time"]}]:
@@ -82,7 +85,9 @@ def test_a_cursor_without_a_limit_gives_all_the_rest(format: str) -> None:
     else:
         documents = [json.loads(first.read()), json.loads(rest.read())]
         assert documents[0]["children"] | documents[1]["children"] == oracle.tree()["children"]
-        assert list(documents[0]["children"]) + list(documents[1]["children"]) == list(oracle.tree()["children"])
+        assert list(documents[0]["children"]) + list(documents[1]["children"]) == list(
+            oracle.tree()["children"]
+        )
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -96,7 +101,9 @@ def test_a_wide_directory(format: str) -> None:
     names: list[str] = []
     cursor = None
     while True:
-        page = index.tree_chunks("/d", recursive=False, limit=10_000, cursor=cursor, format=format, only_path=True)
+        page = index.tree_chunks(
+            "/d", recursive=False, limit=10_000, cursor=cursor, format=format, only_path=True
+        )
         assert page.whole is None
         cursor, text = page.cursor, page.read()
         documents = (
@@ -137,7 +144,9 @@ def test_what_comes_and_goes_between_two_pages(format: str) -> None:
 
     def put(*names: str) -> None:
         count = len(names)
-        index.upsert([f"/d/{name}" for name in names], [1] * count, [0.0] * count, [0.0] * count, [False] * count)
+        index.upsert(
+            [f"/d/{name}" for name in names], [1] * count, [0.0] * count, [0.0] * count, [False] * count
+        )
 
     def names(page: Any) -> list[str]:
         text = page.read()
@@ -147,7 +156,9 @@ def test_what_comes_and_goes_between_two_pages(format: str) -> None:
         return [line["name"] for line in lines if line["path"] != "/d"]
 
     def page(limit: int, cursor: str | None = None) -> Any:
-        return index.tree_chunks("/d", limit=limit + (format == "ndjson" and cursor is None), cursor=cursor, format=format)
+        return index.tree_chunks(
+            "/d", limit=limit + (format == "ndjson" and cursor is None), cursor=cursor, format=format
+        )
 
     put("a", "b", "c", "d", "e")
     first = page(2)
@@ -229,7 +240,7 @@ def test_cleared_and_other_indexes_know_no_cursor(format: str, tmp_path: Any) ->
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_thousands_of_younger_cursors(format: str) -> None:
-    """They overwrite the anchors: what still stands as it was is found by its path, else the cursor has expired."""
+    """They overwrite the anchors: what stands as it was is found by its path, else the cursor has expired."""
     index, _ = both(files("/d/a", "/d/b", "/d/c", "/e"))
     young: list[str] = []
     old = index.tree_chunks("/d", limit=2, format=format)
@@ -252,9 +263,9 @@ def test_a_cursor_is_good_for_its_request_only() -> None:
     index, _ = both(MIXED)
     cursor = index.tree_chunks("/a", limit=1).cursor
     assert index.tree_chunks("/x/../a/", cursor=cursor, only_path=True, limit=7).read()
-    for path, options in (
-        ("/", {}), ("/g", {}), ("/a", {"format": "ndjson"}), ("/a", {"recursive": False}), ("/a", {"max_depth": 3})
-    ):  # fmt: skip
+    others: list[tuple[str, dict[str, Any]]] = [("/", {}), ("/g", {})]
+    others += [("/a", {"format": "ndjson"}), ("/a", {"recursive": False}), ("/a", {"max_depth": 3})]
+    for path, options in others:
         with pytest.raises(InvalidField) as raised:
             index.tree_chunks(path, cursor=cursor, **options)
         assert raised.value.pointer == "/cursor"
@@ -269,8 +280,8 @@ def test_what_is_no_cursor_is_refused() -> None:
         cursor = index.tree_chunks(limit=4, format=format).cursor
         assert cursor is not None and cursor.replace("-", "").replace("_", "").isalnum()
         raw = base64.urlsafe_b64decode(cursor + "==")
-        damaged = ["", "a", "ab", "=", cursor + "=", cursor + "\n", cursor[:-1], cursor[1:], cursor + "AAAA", "é" * 60, "/" * 64,
-                   "A" * 64, "A" * 63, "A" * 100_000, cursor.encode().hex()]  # fmt: skip
+        damaged = ["", "a", "ab", "=", cursor + "=", cursor + "\n", cursor[:-1], cursor[1:], cursor + "AAAA"]
+        damaged += ["é" * 60, "/" * 64, "A" * 64, "A" * 63, "A" * 100_000, cursor.encode().hex()]
         for place in range(len(raw)):
             other = bytearray(raw)
             other[place] ^= 1 << choose.randrange(8)
@@ -287,7 +298,7 @@ def test_what_is_no_cursor_is_refused() -> None:
 
 @pytest.mark.parametrize("limit", [0, -1, 10_001, 2**40, True, 1.0, "7"])
 def test_bad_limits_are_refused(limit: Any) -> None:
-    with pytest.raises(ValueError, match="^limit: an integer from 1 to 10000"):
+    with pytest.raises(ValueError, match="limit: an integer from 1 to 10000"):
         PathIndex().tree_chunks(limit=limit)
 
 
@@ -412,7 +423,10 @@ class PagingMachine(RuleBasedStateMachine):
         mine, theirs = self.index.apply(document, now=100.0), self.oracle.apply(document, now=100.0)
         assert tuple(mine)[:-1] == tuple(theirs)[:-1]
 
-    @rule(rows=st.lists(some_rows, min_size=1, max_size=6), source=st.sampled_from(["message", "message", "snapshot"]))
+    @rule(
+        rows=st.lists(some_rows, min_size=1, max_size=6),
+        source=st.sampled_from(["message", "message", "snapshot"]),
+    )
     def write(self, rows: list[dict[str, Any]], source: str) -> None:
         self.push([upserts(*rows)], source, False)
 
@@ -456,7 +470,12 @@ class PagingMachine(RuleBasedStateMachine):
         by_path = {shown(entry.path): entry for entry in top.walk()}
         return [by_path[line["path"]] for line in self.oracle.lines(path, **options)]
 
-    @rule(data=st.data(), format=st.sampled_from(FORMATS), options=st.sampled_from(DEPTHS), limit=st.integers(1, 6))
+    @rule(
+        data=st.data(),
+        format=st.sampled_from(FORMATS),
+        options=st.sampled_from(DEPTHS),
+        limit=st.integers(1, 6),
+    )
     def begin(self, data: st.DataObject, format: str, options: dict[str, Any], limit: int) -> None:
         path = data.draw(st.sampled_from([b"/", b"/", b"/", *self.oracle.directories()]))
         top = self.oracle._find(path)

@@ -11,6 +11,7 @@
 
 #include "_core/apply.h"
 #include "_core/check.h"
+#include "_core/pages.h"
 #include "_core/saved.h"
 #include "_core/scanner.h"
 #include "_core/search.h"
@@ -189,6 +190,38 @@ static void read_tree_pieces(fusion_index *ix)
     text_free(&out);
 }
 
+/* All lines of the tree, a few at a time: the writer keeps the files or makes all of them anew, and then the cursor is lost. */
+static void read_pages(fusion_index *ix)
+{
+    static atomic_uint calls;
+    uint64_t state = atomic_fetch_add(&calls, 1), lines = 0;
+    page_cursor here, next;
+    tree_cursor tree = {0};
+    text out = {0};
+    bool begun = false, more = true;
+    for (; more; begun = true, here = next) {
+        const page_request request = {.instance = 7, .path = "/d", .path_len = 2, .shape = tree_shape_of(true, NIL, FIELDS_ALL, true),
+                                      .limit = 1 + random_below(&state, 100)};
+        out.len = 0;
+        pthread_rwlock_rdlock(&ix->lock);
+        uint32_t top = find(ix, "/d");
+        bool ok = tree_open(&tree, ix, top, request.shape);
+        page_status status = ok ? page_open(&tree, top, &request, begun ? &here : NULL, &next) : PAGE_NO_MEMORY;
+        if (status == PAGE_OK)
+            ok = tree_write_all(&tree, &out) == TREE_OK;
+        more = tree.stop != NIL;
+        pthread_rwlock_unlock(&ix->lock);
+        lines += tree.nodes;
+        tree_end(&tree);
+        EXPECT(ok && (status == PAGE_OK || (status == PAGE_EXPIRED && begun)), "status %d of a page", (int)status);
+        if (status == PAGE_EXPIRED)
+            break;
+        EXPECT(more || lines == FILES + 8, "%u lines", (uint32_t)lines);
+    }
+    tree_close(&tree);
+    text_free(&out);
+}
+
 /* What is saved beside the writer is sound, and of one instant. */
 static void save_and_load(fusion_index *ix)
 {
@@ -247,8 +280,8 @@ static void check(fusion_index *ix)
 }
 
 static void (*const readers[])(fusion_index *) = {
-    read_nodes, read_stats, read_oldest, read_search, read_tree, read_tree_pieces, save_and_load, save_and_load, open_and_close,
-    open_and_close, check,
+    read_nodes, read_stats, read_oldest, read_search, read_tree, read_tree_pieces, read_pages, read_pages, save_and_load, save_and_load,
+    open_and_close, open_and_close, check,
 };
 #define READERS (sizeof readers / sizeof *readers)
 
