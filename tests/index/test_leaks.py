@@ -174,6 +174,41 @@ def step(number):
     next(readings[1])
 flat(step, 300, 3 << 20)
 """,
+    "pages": """
+from fusion.errors import CursorExpired, InvalidField
+index = PathIndex()
+index.apply(body("message", [{"rows": rows("/top", 3000) + [{"path": "/raw\\udcff/\\udcfe\\udcfd"}]}]))
+def step(number):
+    for options in ({"format": "ndjson"}, {"path": "/top/d1"}, {"recursive": False, "fields": ["name"]}):
+        cursor = None
+        while True:
+            page = index.tree_chunks(limit=50, cursor=cursor, **options)
+            page.read()
+            if page.cursor is None:
+                break
+            cursor = page.cursor
+            index.apply(body("message", [{"event_type": "delete", "rows": rows("/top", 20 + number % 3)}]))
+            index.apply(body("message", [{"rows": rows("/top", 20 + number % 7)}]))
+            for wrong in (cursor[:-1], "A" * 64):
+                try:
+                    index.tree_chunks(cursor=wrong, **options)
+                except InvalidField:
+                    pass
+    index.tree_chunks(format="ndjson", limit=3000, _piece_bytes=1)
+    lost = index.tree_chunks(limit=1).cursor
+    if number % 50 == 0:
+        index.clear()
+        index.apply(body("message", [{"rows": rows("/top", 3000) + [{"path": "/raw\\udcff/\\udcfe\\udcfd"}]}]))
+        try:
+            index.tree_chunks(cursor=lost)
+        except CursorExpired:
+            pass
+for number in range(600):  # all of the ring is used once
+    for _ in range(200):
+        index.tree_chunks(limit=1, recursive=False)
+flat(step, 120, 3 << 20)
+index._check()
+""",
     "saves": """
 index = PathIndex()
 index.apply(body("message", [{"rows": rows("/top", 5000)}]))

@@ -22,6 +22,7 @@ TABLE: dict[type[FusionError], tuple[int, str]] = {
     errors.PositionNotFound: (404, "position_not_found"),
     errors.RouteNotFound: (404, "route_not_found"),
     errors.MethodNotAllowed: (405, "method_not_allowed"),
+    errors.CursorExpired: (410, "cursor_expired"),
     errors.BodyTooLarge: (413, "body_too_large"),
     errors.CompressionTooHigh: (413, "compression_ratio"),
     errors.UnsupportedEncoding: (415, "unsupported_encoding"),
