@@ -68,7 +68,7 @@ typedef struct {
     bool follows;  /* a sibling of the next node has been written */
     bool done;
     size_t wanted; /* after TREE_FULL: bytes that the next node may need */
-    uint64_t nodes; /* written so far; of a whole tree's open directories only those below their closed ones */
+    uint64_t nodes; /* written so far; in a whole tree a directory's children count when it is closed */
 } tree_cursor;
 
 typedef enum { TREE_OK = 0, TREE_FULL = 1, TREE_NO_MEMORY = 2 } tree_status;
