@@ -17,7 +17,7 @@ CLANG ?= clang
 PORTABLE_TESTS := $(addprefix tests/index/test_,machine.py collisions.py hostile.py library.py oracle_semantics.py)
 THREAD_TESTS := tests/index/test_threads.py tests/index/test_instants.py tests/index/test_saved.py tests/index/test_hostile.py tests/index/test_tree_pages.py tests/unit/test_ingest.py tests/unit/test_datastore.py
 
-NATIVE := leaves instants stress
+NATIVE := leaves instants slices stress
 NATIVE_FLAGS = -std=gnu11 -D_GNU_SOURCE -pthread -Ifusion -Wall -Wextra -Wno-unused-parameter -Wno-unused-function \
   $(if $(filter-out 0,$(FUSION_WERROR)),-Werror)
 NO_RANDOM = $(shell setarch -R true 2>/dev/null && echo setarch -R)
@@ -67,13 +67,14 @@ test-thread-sanitize: $(VENV)/test.stamp build/native/thread/stress ## native an
 check-aarch64: $(VENV)/run.stamp $(addprefix build/native/aarch64/,$(NATIVE)) ## compile the engine for aarch64 and run the native tests there, by gcc-aarch64-linux-gnu and qemu-user
 	qemu-aarch64 build/native/aarch64/leaves
 	qemu-aarch64 build/native/aarch64/instants
+	qemu-aarch64 build/native/aarch64/slices
 	qemu-aarch64 build/native/aarch64/stress 30 # emulated readers leave the writer little: all of it takes minutes
 	@mkdir -p build/aarch64/include
 	@ln -sfn $(HEADERS_OF_MACHINE) build/aarch64/include/aarch64-linux-gnu
 	aarch64-linux-gnu-gcc $(NATIVE_FLAGS) -O3 -fPIC -Ibuild/aarch64/include -I$(PYTHON_HEADERS) -c -o build/aarch64/_index.o build/cython/fusion/_index.c
 
 define native_program # directory of build/native, compiler, its flags
-build/native/$(1)/%: tests/native/%.c tests/native/test.h $(ENGINE)
+build/native/$(1)/%: tests/native/%.c tests/native/changes.h tests/native/test.h $(ENGINE)
 	@mkdir -p $$(@D)
 	$(2) $$(NATIVE_FLAGS) $(3) -o $$@ $$<
 endef

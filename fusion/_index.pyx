@@ -13,8 +13,10 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import namedtuple
 
 from fusion import events as wire
+from fusion.cursors import make_cursor, read_cursor
 from fusion.errors import CursorExpired, DamagedBatch, DamagedFile, InvalidField
 from fusion.files import replaced_file
+from fusion.path_patterns import path_search
 from fusion.patterns import compile_pattern
 
 cimport cython
@@ -228,7 +230,6 @@ cdef extern from "_core/tree.h" nogil:
     bint tree_resume(tree_cursor *)
     int tree_write(tree_cursor *, text *)
     int tree_write_all(tree_cursor *, text *)
-    bint node_write_json(text *, text *, const fusion_index *, uint32_t)
 
 cdef extern from "_core/node_json.h" nogil:
     enum:
@@ -265,6 +266,94 @@ cdef extern from "_core/search.h" nogil:
     int search_init(search_state *, const char *, size_t)
     void search_free(search_state *)
     uint32_t search_next(search_state *, const char *, size_t, const uint32_t *)
+
+cdef extern from "_core/glob.h" nogil:
+    ctypedef struct glob_program:
+        pass
+    int glob_init(glob_program *, const char *, size_t)
+
+cdef extern from "_core/ranked.h" nogil:
+    ctypedef struct ranked:
+        char *path
+        uint32_t path_len
+        uint32_t id
+        uint16_t name_len
+    ctypedef struct ranking:
+        ranked *items
+        size_t n
+
+cdef extern from "_core/find.h" nogil:
+    ctypedef enum find_way:
+        FIND_NAMES
+    ctypedef enum find_sort:
+        FIND_UNSORTED
+        FIND_BY_PATH
+    ctypedef enum find_status:
+        FIND_OK
+        FIND_MORE
+        FIND_BUSY
+        FIND_UNKNOWN
+        FIND_LATE
+    ctypedef struct finder:
+        find_way way
+        bint by_walk
+        bint files
+        bint directories
+        int64_t min_size
+        int64_t max_size
+        double after
+        double before
+        char *top_path
+        size_t top_path_len
+        uint64_t revision
+        uint64_t total
+        uint64_t later
+        size_t n_ids
+        size_t wanted
+        search_state names
+        glob_program paths
+        ranked last
+    ctypedef struct find_copied:
+        fusion_node node
+        size_t path_len
+    void find_init(finder *)
+    void find_close(finder *)
+    void find_set_order(finder *, find_sort, bint, uint64_t)
+    uint64_t find_last_key(const finder *)
+    bint find_continue(finder *, uint64_t, const char *, size_t, size_t)
+    int64_t find_clock()
+    find_status find_collect(finder *, fusion_index *, bint, int64_t)
+    find_status find_write(finder *, text *, bint)
+    find_status find_copy(finder *, text *, size_t)
+
+cdef extern from "_core/largest.h" nogil:
+    ctypedef enum largest_status:
+        LARGEST_OK
+        LARGEST_MORE
+        LARGEST_UNKNOWN
+    ctypedef struct largest_entry:
+        fusion_node node
+        uint64_t bytes_lo
+        uint32_t bytes_hi
+        uint32_t files
+        uint32_t dirs
+    ctypedef struct largest:
+        ranking children
+        ranking files
+        largest_entry *entries
+    void largest_init(largest *, size_t)
+    void largest_close(largest *)
+    largest_status largest_step(largest *, fusion_index *, const char *, size_t)
+
+cdef extern from "_core/gather.h" nogil:
+    ctypedef enum gather_status:
+        GATHER_OK
+        GATHER_UNKNOWN
+    ctypedef struct gather:
+        uint32_t next
+    gather_status gather_begin(gather *, fusion_index *, const char *, size_t)
+    void gather_close(gather *)
+    gather_status gather_next(gather *, int64_t *, double *, size_t, size_t *)
 
 cdef extern from "_core/saved.h" nogil:
     enum:
@@ -306,6 +395,11 @@ Stats.__doc__ = """Sums over a subtree: files; directories, the top one counted;
 version, the index revision of the newest change in it.
 """
 
+Child = namedtuple("Child", "name path is_dir bytes files directories", module="fusion")
+Child.__doc__ = """What a child of a directory takes up: name; path; is_dir; bytes, the sum of the sizes of all files at or below it;
+files, at or below it; directories, itself counted if it is one.
+"""
+
 cdef extern from *:
     """
     /* tuple.__new__(type, values): a named tuple without the Python frame of its own __new__, which costs half a small batch. */
@@ -334,6 +428,9 @@ cdef size_t SMALL_TREE_BYTES = 512 * 1024  # if it is no longer than that
 cdef uint32_t PAGE_LIMIT = 10_000  # nodes that a page may be limited to
 cdef size_t SMALL_BODY = 4096  # bytes; less is decoded without releasing the GIL
 cdef Py_ssize_t COLUMN_ROWS = 4096  # rows of a columnar upsert applied under one lock
+cdef Py_ssize_t FILE_COLUMNS = 65536  # files of one slice of file_columns()
+cdef Py_ssize_t MOST_LARGEST = 1000  # of largest()
+cdef size_t SHORT_ANSWER = 500  # nodes; fewer are written without releasing the GIL
 
 
 @cython.final
@@ -1085,92 +1182,119 @@ cdef class PathIndex:
 
     # ---- search ----
 
-    cdef object find(self, object pattern, object limit, text *json):
-        """Files whose name matches: appended to `json`, or returned as a list of Node when that is NULL."""
-        program_of = compile_pattern(pattern)
-        cdef bytes program = program_of.program
-        cdef const char *words = PyBytes_AS_STRING(program)
-        cdef size_t n_words = <size_t>PyBytes_GET_SIZE(program)
-        if limit is not None and operator.index(limit) < 0:
-            raise ValueError(f"limit: a number from 0 on is needed, not {limit}")
-        cdef uint64_t most = <uint64_t>-1 if limit is None else min(operator.index(limit), NIL)
-        cdef uint64_t found = 0
-        cdef search_state state
-        cdef uint32_t id
-        cdef text prefix, paths
-        cdef size_t length
-        cdef bint ok = True
-        memset(&prefix, 0, sizeof(prefix))
-        memset(&paths, 0, sizeof(paths))
-        with nogil:
-            pthread_rwlock_rdlock(&self.index.lock)
-            ok = search_init(&state, words, n_words) == SEARCH_OK
-            while ok and found < most:
-                id = search_next(&state, self.index.names.blob.base, self.index.names.used,
-                                 <const uint32_t *>self.index.names.sync.base)
-                if id == SEARCH_END:
-                    break
-                if node_is_dir(&self.index.nodes[id]):
-                    continue
-                if json != NULL:
-                    ok = text_room(json, 1)
-                    if ok and found:
-                        json.base[json.len] = c','
-                        json.len += 1
-                    ok = ok and node_write_json(json, &prefix, &self.index, id)
-                else:  # node and path, one after the other: Python objects are made without the lock
-                    length = node_path_length(&self.index, id)
-                    ok = text_room(&paths, sizeof(fusion_node) + sizeof(length) + length)
-                    if ok:
-                        memcpy(paths.base + paths.len, &self.index.nodes[id], sizeof(fusion_node))
-                        memcpy(paths.base + paths.len + sizeof(fusion_node), &length, sizeof(length))
-                        node_write_path(&self.index, id, paths.base + paths.len + sizeof(fusion_node) + sizeof(length))
-                        paths.len += sizeof(fusion_node) + sizeof(length) + length
-                found += 1
-            pthread_rwlock_unlock(&self.index.lock)
-            search_free(&state)
-            free(prefix.base)
-        cdef fusion_node node
-        cdef size_t at = 0
-        nodes = []
-        try:
-            if not ok:
-                raise MemoryError
-            while at < paths.len:
-                memcpy(&node, paths.base + at, sizeof(node))
-                memcpy(&length, paths.base + at + sizeof(node), sizeof(length))
-                at += sizeof(node) + sizeof(length)
-                nodes.append(make_node(&node, paths.base + at, length))
-                at += length
-        finally:
-            free(paths.base)
-        return nodes
-
     def search(self, pattern, limit=None):
         """Files whose name contains `pattern`, case ignored; with `*`, `?` or `[` in it a glob over the whole name.
 
         Returns a list of Node, at most `limit`. Raises InvalidField (a ValueError) for an empty pattern.
         """
-        return self.find(pattern, limit, NULL)
+        cdef finder f
+        cdef text out
+        cdef find_copied copied
+        cdef size_t at
+        cdef int status = FIND_MORE
+        nodes = []
+        memset(&out, 0, sizeof(out))
+        find_init(&f)
+        try:
+            find_simply(self, &f, pattern, limit)
+            while status == FIND_MORE:
+                with nogil:
+                    status = find_copy(&f, &out, CHUNK_BYTES)
+                raise_for_find(status, None)
+                at = 0
+                while at < out.len:
+                    memcpy(&copied, out.base + at, sizeof(copied))
+                    at += sizeof(copied)
+                    nodes.append(make_node(&copied.node, out.base + at, copied.path_len))
+                    at += copied.path_len
+        finally:
+            free(out.base)
+            find_close(&f)
+        return nodes
 
     def search_json(self, pattern, limit=None):
         """The same as a JSON list of file nodes, bytes."""
+        cdef finder f
         cdef text out
+        cdef int status = FIND_MORE
+        pieces = []
         memset(&out, 0, sizeof(out))
-        cdef bint written = False
+        find_init(&f)
         try:
-            if not text_room(&out, 1):
-                raise MemoryError
-            out.base[0] = c'['
-            out.len = 1
-            self.find(pattern, limit, &out)
-            if not text_room(&out, 1):
-                raise MemoryError
-            out.base[out.len] = c']'
-            out.len += 1
-            return PyBytes_FromStringAndSize(out.base, <Py_ssize_t>out.len)
+            find_simply(self, &f, pattern, limit)
+            while status == FIND_MORE:
+                out.len = 0
+                if not text_room(&out, max(f.wanted, min(CHUNK_BYTES, 512 * (f.n_ids + 1)))):
+                    raise MemoryError
+                status = write_answer(&f, &out)
+                raise_for_find(status, None)
+                pieces.append(PyBytes_FromStringAndSize(out.base, <Py_ssize_t>out.len))
         finally:
             free(out.base)
+            find_close(&f)
+        return b"".join(pieces) if len(pieces) != 1 else pieces[0]
+
+    def find_chunks(self, pattern, *, match="name", path="/", type="file", min_size=None, max_size=None, modified_after=None,
+                    modified_before=None, sort=None, order="asc", limit=None, cursor=None, max_seconds=None,
+                    _piece_bytes=CHUNK_BYTES):
+        """Nodes that match as a JSON list, in pieces of some 256 KiB: an iterator of memoryviews on a buffer that the next piece
+        overwrites. The root is never among them. All of it shows the instant of this call.
+
+        pattern: contained in the name, case ignored; with `*`, `?` or `[` in it a glob over the whole name. match="path": the same
+        over the whole path, where `*` takes slashes, too. path: only what lies there or below. type: "file", "directory" or "any".
+        min_size, max_size: bytes, themselves included. modified_after, modified_before: seconds since the epoch, themselves not
+        included. sort: "name", "path", "size" or "modified_time", names and paths by their bytes, ties by path, ascending; None is "path" with
+        a limit or cursor, else an order of the index's own. order: "asc" or "desc". limit: nodes in this answer, 1 to 10,000.
+        cursor: the attribute of an answer to the same question; this one has what comes after that one's last node. A node that does
+        not change is on one page and on one only, whatever changes between the pages.
+
+        Attributes of the iterator: total, the number of all matches; nodes, of those in this answer; revision of the index; cursor
+        for the next page, None when there is none.
+
+        Raises KeyError for an unknown path, InvalidField (a ValueError) for a wrong argument, TimeoutError when the search alone
+        takes longer than max_seconds.
+        """
+        return _FindChunks(self, pattern, match, path, type, min_size, max_size, modified_after, modified_before, sort, order, limit, cursor,
+                           max_seconds, _piece_bytes)
+
+    # ---- sums ----
+
+    def largest(self, path="/", top=20):
+        """What takes the most bytes at one instant: (children, files), at most `top` (0 to 1000) of each, most bytes first, ties by path.
+
+        children: the direct children of `path` with all below them, each a Child. files: Nodes of files at or below `path`, at any
+        depth. Raises KeyError for an unknown path, InvalidField (a ValueError) for a wrong top.
+        """
+        holder = encoded_path(path)
+        cdef path_arg arg
+        cdef largest found
+        cdef int status
+        if isinstance(top, bool) or not isinstance(top, int) or not 0 <= top <= MOST_LARGEST:
+            raise InvalidField(f"top: an integer from 0 to {MOST_LARGEST} is needed, not {top!r}", pointer="/top")
+        if not open_path(holder, &arg):
+            raise KeyError(path)
+        largest_init(&found, <size_t>top)
+        try:
+            with nogil:
+                status = LARGEST_MORE
+                while status == LARGEST_MORE:
+                    status = largest_step(&found, &self.index, arg.path, arg.length)
+            if status == LARGEST_UNKNOWN:
+                raise KeyError(path)
+            if status != LARGEST_OK:
+                raise MemoryError
+            return largest_children(&found), largest_files(&found)
+        finally:
+            largest_close(&found)
+            close_path(&arg)
+
+    def file_columns(self, path="/"):
+        """Sizes and times of all files at or below `path`, at the instant of this call, whatever changes meanwhile.
+
+        An iterator of pairs of NumPy arrays of shape (n,), 1 <= n <= 65,536: sizes int64 (bytes), modified_times float64 (seconds since
+        the epoch). The arrays are the caller's. The order is the index's own. Raises KeyError for an unknown path.
+        """
+        return _FileColumns(self, path)
 
     # ---- files ----
 
@@ -1365,7 +1489,7 @@ cdef str cursor_text(const page_cursor *cursor):
     return urlsafe_b64encode(start[:length]).decode().rstrip("=")
 
 
-cdef int read_cursor(object cursor, const page_request *request, page_cursor *read) except -1:
+cdef int read_page_cursor(object cursor, const page_request *request, page_cursor *read) except -1:
     """Checks what a client sent as the cursor of this request."""
     cdef bytes decoded
     if not isinstance(cursor, str):
@@ -1638,7 +1762,7 @@ cdef class _TreeChunks:
             request.shape = tree_shape_of(recursive, max_depth, fields, lines)
             request.limit = limit
             if cursor is not None:
-                read_cursor(cursor, &request, &begin)
+                read_page_cursor(cursor, &request, &begin)
                 begins = &begin
             if piece_bytes == CHUNK_BYTES:
                 self.whole = small_tree(owner, &request, begins, &end, &facts)
@@ -1732,6 +1856,306 @@ cdef class _TreeChunks:
         length = out.len
         out.len = 0
         return memoryview(self.buffer)[:length]
+
+
+# ---- search and sums ----
+
+cdef int raise_for_find(int status, object path) except -1:
+    if status == FIND_OK or status == FIND_MORE:
+        return 0
+    if status == FIND_UNKNOWN:
+        raise KeyError(path)
+    if status == FIND_LATE:
+        raise TimeoutError("the search takes too long")
+    raise MemoryError("the search's instant could not be kept")
+
+
+cdef int open_pattern(finder *f, object pattern, bint over_paths) except -1:
+    """Sets what is looked for."""
+    cdef bytes names = pattern.program
+    cdef bytes program
+    cdef int status = SEARCH_OK
+    if over_paths:
+        plan = path_search(pattern)
+        program = names
+        names = plan.names
+        f.way = <find_way><int>plan.way
+        f.by_walk = names is None
+        status = glob_init(&f.paths, PyBytes_AS_STRING(program), <size_t>PyBytes_GET_SIZE(program))
+    if status == SEARCH_OK and names is not None:
+        status = search_init(&f.names, PyBytes_AS_STRING(names), <size_t>PyBytes_GET_SIZE(names))
+    if status != SEARCH_OK:
+        raise MemoryError
+    return 0
+
+
+cdef int open_top(finder *f, object path) except -1:
+    """Sets where it is looked for."""
+    cdef path_arg arg
+    holder = encoded_path(path)
+    if not open_path(holder, &arg):
+        raise KeyError(path)
+    f.top_path_len = arg.length
+    if arg.owned != NULL:
+        f.top_path = arg.owned
+        return 0
+    f.top_path = <char *>malloc(arg.length)
+    if f.top_path == NULL:
+        raise MemoryError
+    memcpy(f.top_path, arg.path, arg.length)
+    return 0
+
+
+cdef int collect(finder *f, PathIndex owner, object path, int64_t deadline) except -1:
+    """Does the search."""
+    cdef int status = find_collect(f, &owner.index, False, deadline)
+    if status == FIND_BUSY:
+        with nogil:
+            status = find_collect(f, &owner.index, True, deadline)
+    return raise_for_find(status, path)
+
+
+cdef int write_answer(finder *f, text *out) noexcept:
+    cdef int status = FIND_BUSY
+    if f.n_ids <= SHORT_ANSWER:
+        status = find_write(f, out, False)
+    if status == FIND_BUSY:
+        with nogil:
+            status = find_write(f, out, True)
+    return status
+
+
+cdef int find_simply(PathIndex owner, finder *f, object pattern, object limit) except -1:
+    """The search of search() and search_json(): files by name, anywhere."""
+    pattern = compile_pattern(pattern)
+    if limit is not None and operator.index(limit) < 0:
+        raise ValueError(f"limit: a number from 0 on is needed, not {limit}")
+    f.files = True
+    find_set_order(f, FIND_UNSORTED, False, <uint64_t>-1 if limit is None else min(operator.index(limit), NIL))
+    open_pattern(f, pattern, False)
+    open_top(f, "/")
+    return collect(f, owner, "/", <int64_t>0x7FFFFFFFFFFFFFFF)
+
+
+cdef list WAYS = ["name", "path"]
+cdef list TYPES = ["file", "directory", "any"]
+cdef list SORTS = [None, "name", "path", "size", "modified_time"]
+cdef list ORDERS = ["asc", "desc"]
+
+
+cdef int choice(str name, object value, list values) except -1:
+    """The place of a value among those allowed."""
+    if value not in values:
+        allowed = ", ".join(each for each in values if each is not None)
+        raise InvalidField(f"{name}: one of {allowed} is needed, not {value!r}", pointer=f"/{name}")
+    return values.index(value)
+
+
+cdef int64_t integer(str name, object value, int64_t least, int64_t most) except -1:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidField(f"{name}: an integer from {least} to {most} is needed, not {value!r}", pointer=f"/{name}")
+    return value
+
+
+cdef double seconds(str name, object value) except? -1.0:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            if isfinite(<double>value):
+                return value
+        except OverflowError:
+            pass
+    raise InvalidField(f"{name}: a finite number is needed, not {value!r}", pointer=f"/{name}")
+
+
+@cython.final
+@cython.no_gc_clear  # its end needs the index, which the collector could take away before
+cdef class _FindChunks:
+    """Iterator of find_chunks()."""
+
+    cdef PathIndex owner
+    cdef _ChunkBuffer buffer  # its text is the piece that was made ahead
+    cdef finder work
+    cdef bint ended
+    cdef bint busy  # making a piece; set and tested with the GIL held
+    cdef readonly object total
+    cdef readonly object revision
+    cdef readonly object nodes
+    cdef readonly object cursor
+    cdef readonly bytes whole  # the complete answer if it is one piece, else None
+
+    def __cinit__(self, PathIndex owner, pattern, match, path, type, min_size, max_size, modified_after, modified_before, sort, order,
+                  limit, cursor, max_seconds, size_t piece_bytes):
+        cdef finder *f = &self.work
+        cdef int64_t deadline = <int64_t>0x7FFFFFFFFFFFFFFF
+        cdef int by, status
+        cdef double budget
+        find_init(f)
+        self.owner = owner
+        compiled = compile_pattern(pattern)
+        cdef bint over_paths = choice("match", match, WAYS)
+        cdef int kinds = choice("type", type, TYPES)
+        cdef bint descending = choice("order", order, ORDERS)
+        by = choice("sort", sort, SORTS)
+        f.files = kinds != 1
+        f.directories = kinds != 0
+        if min_size is not None:
+            f.min_size = integer("min_size", min_size, 0, <int64_t>0x7FFFFFFFFFFFFFFF)
+        if max_size is not None:
+            f.max_size = integer("max_size", max_size, 0, <int64_t>0x7FFFFFFFFFFFFFFF)
+        if modified_after is not None:
+            f.after = seconds("modified_after", modified_after)
+        if modified_before is not None:
+            f.before = seconds("modified_before", modified_before)
+        if limit is not None:
+            integer("limit", limit, 1, PAGE_LIMIT)
+        if max_seconds is not None:
+            budget = seconds("max_seconds", max_seconds)
+            if budget < 1e9:
+                deadline = find_clock() + <int64_t>(max(budget, 0.0) * 1e9)
+        if by == FIND_UNSORTED and (limit is not None or cursor is not None):
+            by = FIND_BY_PATH
+        find_set_order(f, <find_sort>by, descending, <uint64_t>-1 if limit is None else <uint64_t>limit)
+        open_pattern(f, compiled, over_paths)
+        open_top(f, path)
+        cdef bytes place
+        cdef Py_ssize_t name
+        question = None
+        if limit is not None or cursor is not None:
+            question = (compiled.text, over_paths, f.top_path[:f.top_path_len], kinds, f.min_size, f.max_size, f.after, f.before, by,
+                        descending)
+        if cursor is not None:
+            key, place = read_cursor(question, cursor)
+            name = place.rfind(b"/") + 1
+            if not find_continue(f, key, PyBytes_AS_STRING(place), <size_t>len(place), <size_t>(len(place) - name)):
+                raise MemoryError
+        collect(f, owner, path, deadline)
+        self.total = f.total
+        self.revision = f.revision
+        self.nodes = f.n_ids
+        if limit is not None and f.later > f.n_ids:
+            self.cursor = make_cursor(question, find_last_key(f), f.last.path[:f.last.path_len])
+        self.buffer = _ChunkBuffer(min(piece_bytes, 512 * (f.n_ids + 1)))
+        self.make_piece()
+        if self.ended:
+            self.whole = PyBytes_FromStringAndSize(self.buffer.out.base, <Py_ssize_t>self.buffer.out.len)
+
+    def __dealloc__(self):
+        with nogil:
+            find_close(&self.work)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.busy:
+            raise ValueError("another thread is waiting for a piece of this answer")
+        self.busy = True
+        try:
+            return self.piece()
+        finally:
+            self.busy = False
+
+    cdef int make_piece(self) except -1:
+        cdef int status = write_answer(&self.work, &self.buffer.out)
+        self.ended = status == FIND_OK
+        return raise_for_find(status, None)
+
+    cdef object piece(self):
+        cdef size_t length
+        while not self.buffer.out.len:
+            if self.ended:
+                raise StopIteration
+            if self.work.wanted > self.buffer.out.cap:  # one node is larger than the buffer
+                self.buffer = _ChunkBuffer(self.work.wanted)
+            self.make_piece()
+        length = self.buffer.out.len
+        self.buffer.out.len = 0
+        return memoryview(self.buffer)[:length]
+
+
+cdef list largest_children(const largest *found):
+    cdef const largest_entry *entry
+    cdef Node node
+    cdef size_t i
+    children = []
+    for i in range(found.children.n):
+        entry = &found.entries[i]
+        node = make_node(&entry.node, found.children.items[i].path, found.children.items[i].path_len)
+        if node.is_dir:
+            children.append(Child(node.name, node.path, True, (<object>entry.bytes_hi << 64) + entry.bytes_lo, entry.files,
+                                  <object>entry.dirs + 1))
+        else:
+            children.append(Child(node.name, node.path, False, node.size, 1, 0))
+    return children
+
+
+cdef list largest_files(const largest *found):
+    cdef size_t i
+    return [make_node(&found.entries[found.children.n + i].node, found.files.items[i].path, found.files.items[i].path_len)
+            for i in range(found.files.n)]
+
+
+@cython.final
+@cython.no_gc_clear  # its end needs the index, which the collector could take away before
+cdef class _FileColumns:
+    """Iterator of file_columns()."""
+
+    cdef PathIndex owner
+    cdef gather work
+    cdef bint opened
+    cdef bint busy  # filling arrays; set and tested with the GIL held
+
+    def __cinit__(self, PathIndex owner, path):
+        cdef path_arg arg
+        cdef int status
+        self.owner = owner
+        holder = encoded_path(path)
+        if not open_path(holder, &arg):
+            raise KeyError(path)
+        with nogil:
+            status = gather_begin(&self.work, &owner.index, arg.path, arg.length)
+            close_path(&arg)
+        if status == GATHER_UNKNOWN:
+            raise KeyError(path)
+        if status != GATHER_OK:
+            raise MemoryError
+        self.opened = True
+
+    def __dealloc__(self):
+        if self.opened:
+            with nogil:
+                gather_close(&self.work)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.busy:
+            raise ValueError("another thread is waiting for columns of these files")
+        self.busy = True
+        try:
+            return self.columns()
+        finally:
+            self.busy = False
+
+    cdef object columns(self):
+        import numpy as np
+
+        cdef size_t n = 0
+        cdef int status
+        if self.work.next == NIL:
+            raise StopIteration
+        sizes = np.empty(FILE_COLUMNS, np.int64)
+        times = np.empty(FILE_COLUMNS, np.float64)
+        cdef int64_t[::1] size_column = sizes
+        cdef double[::1] time_column = times
+        with nogil:
+            status = gather_next(&self.work, &size_column[0], &time_column[0], <size_t>FILE_COLUMNS, &n)
+        if status != GATHER_OK:
+            raise MemoryError("the files' instant could not be kept")
+        if not n:
+            raise StopIteration
+        return sizes[:n], times[:n]
 
 
 cdef simd_level choose_simd(bytes name) noexcept:

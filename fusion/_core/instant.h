@@ -120,4 +120,50 @@ static inline const char *instant_name(fusion_instant *at, const fusion_node *n,
     return spare;
 }
 
+/* Bytes of a node's path. */
+static inline size_t instant_path_length(fusion_instant *at, uint32_t id)
+{
+    const fusion_node *n = instant_node(at, id);
+    if (id == ROOT)
+        return 1;
+    size_t name_len = n->name_len, dir_len = instant_dir(at, instant_node(at, n->parent)->dir)->path_len;
+    return dir_len + (dir_len > 1) + name_len;
+}
+
+/* Writes a node's path, instant_path_length bytes. */
+static inline void instant_write_path(fusion_instant *at, uint32_t id, char *out)
+{
+    size_t end = instant_path_length(at, id);
+    if (id == ROOT)
+        out[0] = '/';
+    while (id != ROOT) {
+        const fusion_node *n = instant_node(at, id);
+        const fusion_dir *d = node_is_dir(n) ? instant_dir(at, n->dir) : NULL;
+        if (d && d->path != ARENA_NONE) {
+            instant_copy(at, VIEW_PATHS, at->ix->paths.blob.base, BLOCK_BYTES, d->path, end, out);
+            return;
+        }
+        end -= n->name_len;
+        instant_copy(at, VIEW_NAMES, at->ix->names.blob.base, BLOCK_BYTES, n->name, n->name_len, out + end);
+        out[--end] = '/';
+        id = n->parent;
+    }
+}
+
+/* The node after this one in a walk over `top` and all below it, parents first; NIL at the end. Needs no stack. */
+static inline uint32_t instant_walk(fusion_instant *at, uint32_t top, uint32_t id)
+{
+    const fusion_node *n = instant_node(at, id);
+    if (node_is_dir(n)) {
+        uint32_t first = instant_dir(at, n->dir)->first;
+        if (first != NIL)
+            return first;
+    }
+    while (id != top && n->next == NIL) {
+        id = n->parent;
+        n = instant_node(at, id);
+    }
+    return id == top ? NIL : n->next;
+}
+
 #endif

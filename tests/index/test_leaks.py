@@ -72,6 +72,42 @@ def step(number):
         index.columns(); index.memory(); index.stats(); index.oldest_directory(); index._check()
 flat(step, 360, 3 << 20)
 """,
+    "searches and sums": """
+from fusion.histogram import histogram
+index = PathIndex()
+index.apply(body("message", [{"rows": rows("/top", 3000) + [{"path": "/raw\\udcff/\\udcfe\\udcfd"}]}]))
+def pages(*args, **options):
+    cursor = None
+    while True:
+        answer = index.find_chunks(*args, cursor=cursor, **options)
+        cursor = answer.cursor
+        if cursor is None:
+            return
+def step(number):
+    pages("file-1", limit=400); pages("*", limit=700, sort="size", order="desc", type="any")
+    pages("/top/d3", match="path", limit=90, sort="name")
+    pages("*/d?/*7", match="path", sort="modified_time", limit=50)
+    for pattern, path in (("e", "/"), ("*[0-4]", "/top/d5"), ("\\udcfe", "/")):
+        answer = index.find_chunks(pattern, path=path)
+        next(answer)
+        index.apply(body("message", [{"rows": rows("/top", 40, size=number)}]))
+        list(answer)
+    unread = index.find_chunks("*", sort="path", type="any")
+    index.largest("/", 9); index.largest("/top/d3"); histogram(index, "/", "age", 1.0)
+    next(index.file_columns("/top"))
+    wrongs = {"path": "/nothing"}, {"limit": 0}, {"cursor": "x"}, {"max_seconds": -1.0}, {"sort": "up"}
+    for wrong in wrongs:
+        try:
+            index.find_chunks("*", **wrong)
+        except (KeyError, ValueError, TimeoutError):
+            pass
+    for question in (index.largest, index.file_columns):
+        try:
+            question("/nothing")
+        except KeyError:
+            pass
+flat(step, 90, 3 << 20)
+""",
     "updates": """
 index = PathIndex()
 documents = [body(source, [{"rows": rows("/top", 3000, size=n)}], source == "snapshot")

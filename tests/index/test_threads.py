@@ -90,7 +90,38 @@ def read_chunks(index: PathIndex) -> None:
     one_generation(list(sizes(json.loads(text))))
 
 
-READERS = [read_tree, read_search, read_search_json, read_stats, read_node, read_oldest, read_chunks]
+def read_find(index: PathIndex) -> None:
+    answer = index.find_chunks("F", path="/d", sort="size", order="desc", _piece_bytes=1000)
+    nodes = json.loads(b"".join(bytes(chunk) for chunk in answer))
+    one_generation([(node["size"], node["modified_time"]) for node in nodes])
+    assert answer.total == FILES
+
+
+def read_largest(index: PathIndex) -> None:
+    children, files = index.largest("/d", FILES)
+    one_generation([(node.size, node.modified_time) for node in files])
+    assert sum(child.bytes for child in children) == FILES * files[0].size
+
+
+def read_columns(index: PathIndex) -> None:
+    columns = list(index.file_columns("/d"))
+    one_generation(
+        [(size, time) for sizes, times in columns for size, time in zip(sizes, times, strict=True)]
+    )
+
+
+READERS = [
+    read_tree,
+    read_search,
+    read_search_json,
+    read_stats,
+    read_node,
+    read_oldest,
+    read_chunks,
+    read_find,
+    read_largest,
+    read_columns,
+]
 
 
 def run_together(writers: list[Callable[[], None]], readers: list[Callable[[], None]]) -> None:

@@ -11,10 +11,12 @@
 
 #include "_core/apply.h"
 #include "_core/check.h"
+#include "_core/find.h"
+#include "_core/gather.h"
+#include "_core/largest.h"
 #include "_core/pages.h"
 #include "_core/saved.h"
 #include "_core/scanner.h"
-#include "_core/search.h"
 #include "_core/simd.h"
 
 #define FILES 400u
@@ -151,6 +153,72 @@ static void judge_tree(text *tree)
     EXPECT(files == FILES, "%u files in a tree", files);
 }
 
+/* One lock per slice, one instant for all of them: the same answers from a scan, from a walk and from records. */
+static void read_find(fusion_index *ix, const char *top, find_sort sort)
+{
+    static const uint32_t program[] = {'F', GLOB_STAR};
+    finder f;
+    text out = {0};
+    find_init(&f);
+    f.files = true;
+    f.top_path = strdup(top);
+    f.top_path_len = strlen(top);
+    find_set_order(&f, sort, false, UINT64_MAX);
+    EXPECT(f.top_path && search_init(&f.names, (const char *)program, sizeof program) == SEARCH_OK, "no memory");
+    EXPECT(find_collect(&f, ix, true, INT64_MAX) == FIND_OK, "not found");
+    find_status status;
+    do {
+        EXPECT(text_room(&out, f.wanted + (16 << 10)), "no memory");
+        status = find_write(&f, &out, true);
+    } while (status == FIND_MORE);
+    EXPECT(status == FIND_OK && f.total == FILES, "%llu files found", (unsigned long long)f.total);
+    find_close(&f);
+    judge_tree(&out);
+    text_free(&out);
+}
+
+static void read_find_all(fusion_index *ix)
+{
+    read_find(ix, "/", FIND_UNSORTED);
+}
+
+static void read_find_below(fusion_index *ix)
+{
+    read_find(ix, "/d", FIND_BY_PATH);
+}
+
+static void read_largest(fusion_index *ix)
+{
+    largest l;
+    largest_status status;
+    largest_init(&l, FILES);
+    while ((status = largest_step(&l, ix, "/d", 2)) == LARGEST_MORE)
+        ;
+    EXPECT(status == LARGEST_OK && l.files.n == FILES && l.children.n == 7, "%zu files, %zu children", l.files.n, l.children.n);
+    EXPECT(l.files.items[0].key == l.files.items[FILES - 1].key, "two batches in one answer");
+    largest_close(&l);
+}
+
+static void read_columns(fusion_index *ix)
+{
+    gather g;
+    int64_t sizes[150];
+    double times[150];
+    uint32_t files = 0;
+    int64_t first = -1;
+    EXPECT(gather_begin(&g, ix, "/d", 2) == GATHER_OK, "no memory");
+    while (g.next != NIL) {
+        size_t n;
+        EXPECT(gather_next(&g, sizes, times, 150, &n) == GATHER_OK, "no memory");
+        for (size_t i = 0; i < n; i++, files++) {
+            first = files ? first : sizes[i];
+            EXPECT(sizes[i] == first && times[i] == (double)first, "two batches in one answer");
+        }
+    }
+    gather_close(&g);
+    EXPECT(files == FILES, "%u files", files);
+}
+
 static void read_tree(fusion_index *ix)
 {
     tree_cursor cursor = {0};
@@ -280,8 +348,8 @@ static void check(fusion_index *ix)
 }
 
 static void (*const readers[])(fusion_index *) = {
-    read_nodes, read_stats, read_oldest, read_search, read_tree, read_tree_pieces, read_pages, read_pages, save_and_load, save_and_load,
-    open_and_close, open_and_close, check,
+    read_nodes, read_stats, read_oldest, read_search, read_find_all, read_find_below, read_largest, read_columns, read_tree,
+    read_tree_pieces, read_pages, read_pages, save_and_load, save_and_load, open_and_close, open_and_close, check,
 };
 #define READERS (sizeof readers / sizeof *readers)
 

@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parents[2] / "fusion"
 
 LEAVES = ["errors"]
 DECODING = [*LEAVES, "events", "patterns"]
-BELOW_INDEX = [*DECODING, "files"]
+BELOW_INDEX = [*DECODING, "cursors", "files", "path_patterns"]
 ENGINE = [*DECODING, "_index"]
 STORE = ["settings", "clock", "sessions", "readiness", "ingest", "journal", "data_directory", "datastore"]
 
@@ -28,8 +28,11 @@ TABLE = {
     "errors": [],
     "events": LEAVES,
     "patterns": LEAVES,
+    "path_patterns": ["patterns"],
+    "cursors": LEAVES,
     "files": [],
     "_index": BELOW_INDEX,
+    "histogram": [*LEAVES, ""],
     "settings": LEAVES,
     "clock": LEAVES,
     "sessions": [*LEAVES, "clock", "settings"],
@@ -45,7 +48,7 @@ TABLE = {
     "check": [*LEAVES, "_index", "checkpoints", "journal", "records", "sqlite_log", "unsynced"],
     "datastore": [*ENGINE, *STORE, "records"],
     "api": ["api.*"],
-    "api.*": [*ENGINE, *STORE, "api", "api.*"],
+    "api.*": [*ENGINE, *STORE, "histogram", "api", "api.*"],
     "agent": ["agent.*"],
     "agent.*": [*LEAVES, "agent", "agent.*"],
     "console": [],
@@ -64,7 +67,7 @@ OUTSIDE = {
     "httpx": ["agent.*", "cli"],
     "inotify_simple": ["agent.*"],
     "rich": ["agent.*", "cli"],
-    "numpy": ["_index"],
+    "numpy": ["_index", "histogram"],
     "orjson": ["*"],
 }
 
