@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 STALL_SECONDS = 0.25
@@ -17,10 +18,10 @@ class Clock(Protocol):
     def now(self) -> float: ...
 
 
-def elapsed_seconds() -> float:
-    """Monotonic seconds that go on while the machine is suspended, where the system can tell."""
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
+# Monotonic seconds that go on while the machine is suspended, where the system can tell.
+elapsed_seconds: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
 
 
 class ServingClock:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -26,9 +25,10 @@ from fusion.errors import (
     PositionNotFound,
     SessionObsolete,
 )
+from fusion.events import shown
 from fusion.ingest import Ingest
 from fusion.journal import Journal, Recovered
-from fusion.readiness import Readiness
+from fusion.readiness import Readiness, State
 from fusion.records import (
     Anomaly,
     EndSession,
@@ -47,7 +47,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _DAY_SECONDS = 86_400
 _RETRY_SECONDS = 1.0
 
@@ -157,6 +156,10 @@ class Datastore:
             self._sweep()
             return self._readiness.state.value
 
+    def is_unbroken(self, since: int) -> bool:
+        """Whether the tree was not replaced since `check_ready` returned that. For what took microseconds."""
+        return self._readiness.losses == since
+
     @property
     def queue(self) -> int:
         """Accepted changes waiting for their turn."""
@@ -172,6 +175,16 @@ class Datastore:
 
         Returns what a later call takes as `since`.
         """
+        # Nearly always all is well, which is seen without the lock: the writer may hold it and want the GIL.
+        readiness = self._readiness
+        losses = readiness.losses
+        if (
+            since in (None, losses)
+            and readiness.state is State.READY
+            and self._ingest.refusal is None
+            and self._clock.now() <= self._sessions.look_again
+        ):
+            return losses
         with self._lock:
             self._sweep()
             state, losses = self._readiness.state.value, self._readiness.losses
@@ -311,18 +324,40 @@ class Datastore:
 
     def stats(self) -> dict[str, Any]:
         """The view's statistics; `timestamp` is in epoch seconds."""
+        with self._lock:
+            self._sweep()
+            state, sessions = self._readiness.state.value, len(self._sessions.active())
+        revision = self.index.revision
         stats = self.index.stats()
+        nodes = stats.files + stats.directories
         oldest = self.index.oldest_directory()
+        memory = self.index.memory()
         return {
             "total_files": stats.files,
             "total_directories": stats.directories,
             "total_bytes": stats.bytes,
             "last_event_latency_ms": self._last_event_latency_ms,
-            "oldest_directory": oldest and {"path": _shown(oldest[0]), "timestamp": oldest[1]},
-            "state": self.state,
+            "oldest_directory": oldest and {"path": shown(oldest[0]), "timestamp": oldest[1]},
+            "state": state,
             "queue": self.queue,
             "inflight": self.inflight,
+            "revision": revision,
+            "nodes": nodes,
+            "bytes_per_node": round((memory["total"] - memory["views"]) / nodes, 1),
+            "sessions": sessions,
         }
+
+    def stats_mark(self) -> Hashable:
+        """Equal marks stand for equal statistics: what has not changed need not be put together again."""
+        return (
+            self.index.instance,
+            self.index.revision,
+            self.queue,
+            self.inflight,
+            self._last_event_latency_ms,
+            self._sessions.changes,
+            self._readiness.losses,
+        )
 
     def ingest_stats(self) -> dict[str, Any]:
         """What dashboards of the family show; one source for each task with an active session."""
@@ -333,7 +368,7 @@ class Datastore:
         oldest = self.index.oldest_directory()
         path, age_days = "N/A", 0
         if oldest is not None:
-            path, age_days = _shown(oldest[0]), max(0, int((self._wall() - oldest[1]) / _DAY_SECONDS))
+            path, age_days = shown(oldest[0]), max(0, int((self._wall() - oldest[1]) / _DAY_SECONDS))
         return {
             "sources": [{"id": task_id, "type": "Agent"} for task_id in tasks],
             "metrics": {
@@ -604,8 +639,3 @@ class Datastore:
                 # The views were lost while the reset waited; what comes in since then is not its to remove.
                 raise NotReady(self._readiness.state.value, self.queue, self.inflight)
         self.index.clear()
-
-
-def _shown(path: str) -> str:
-    """The path as strict Unicode: each byte that is not UTF-8 becomes U+FFFD."""
-    return _ESCAPED_BYTE.sub("\ufffd", path)

@@ -133,6 +133,25 @@ class BodyTooLarge(FusionError):
         super().__init__(f"the body is larger than {limit} bytes; send smaller batches", limit=limit)
 
 
+class AnswerTooLarge(FusionError):
+    """More than one answer may have.
+
+    `nodes` and `bytes`: what it would have had, None where that is not known; `cursor`: what to ask with, and
+    a `limit`, for the same in pages.
+    """
+
+    status = 413
+    code = "answer_too_large"
+
+    def __init__(self, why: str, *, nodes: int | None, size_bytes: int | None, cursor: str | None) -> None:
+        super().__init__(
+            f"the answer would have {why}; ask for it in pages, with limit and cursor, or for less of it",
+            nodes=nodes,
+            bytes=size_bytes,
+            cursor=cursor,
+        )
+
+
 class CompressionTooHigh(FusionError):
     """``ratio``: bytes that may come out of a compressed body for each byte of it."""
 
@@ -186,6 +205,20 @@ class NotReady(FusionError):
             state=state,
             queue=queue,
             inflight=inflight,
+        )
+
+
+class RevisionNotReached(FusionError):
+    """The datastore has not come to the revision asked for; ``revision`` is where it is."""
+
+    status = 503
+    code = "revision_not_reached"
+    retry_after_seconds = 1
+
+    def __init__(self, wanted: int, revision: int) -> None:
+        super().__init__(
+            f"the datastore is at revision {revision}, and did not come to {wanted} in time; ask again later",
+            revision=revision,
         )
 
 

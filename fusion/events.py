@@ -31,6 +31,7 @@ EVENT_TYPES = ("insert", "update", "delete")
 
 _ABSENT: Any = object()
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,11 @@ def normalise_path(path: str | bytes, pointer: str = "/path") -> bytes:
     if max(len(path), len(normal)) > MAX_PATH_BYTES:
         raise InvalidField(f"the path is longer than {MAX_PATH_BYTES} bytes", pointer)
     return normal
+
+
+def shown(path: str) -> str:
+    """The path, or name, as answers have it: each byte that is not UTF-8 becomes U+FFFD."""
+    return _ESCAPED_BYTE.sub("\ufffd", path)
 
 
 # For every route with a JSON body

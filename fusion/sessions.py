@@ -47,16 +47,18 @@ class Sessions:
 
     def __init__(self, allow_concurrent: bool, *, remembered: int = REMEMBERED_OBSOLETE) -> None:
         self.authoritative: str | None = None
+        self.changes = 0  # in which sessions are active, or authoritative
         self._allow_concurrent = allow_concurrent
         self._remembered = remembered
         self._active: dict[str, Session] = {}  # in order of creation
         self._obsolete: dict[str, None] = {}  # ids, the oldest first
-        self._look_again = math.inf  # nobody can expire before this reading of the clock
+        self.look_again = math.inf  # nobody can expire before this reading of the clock
 
     # Records of the log
 
     def open(self, session: Session) -> None:
         """The newest session: authoritative from here on."""
+        self.changes += 1
         for other in list(self._active.values()):
             if not self._allow_concurrent or other.task_id == session.task_id:
                 del self._active[other.session_id]
@@ -64,7 +66,7 @@ class Sessions:
                     self._remember_obsolete(other.session_id)
         self._active[session.session_id] = session
         self.authoritative = session.session_id
-        self._look_again = min(self._look_again, session.seen + session.timeout_seconds)
+        self.look_again = min(self.look_again, session.seen + session.timeout_seconds)
 
     def end(self, session_id: str) -> None:
         """Ended by its own request. Nobody inherits; an obsolete session stays obsolete.
@@ -72,10 +74,12 @@ class Sessions:
         Raises SessionNotFound when it is neither active nor obsolete."""
         if self._active.pop(session_id, None) is None and session_id not in self._obsolete:
             raise SessionNotFound()
+        self.changes += 1
         self._disinherit(session_id)
 
     def expire(self, session_id: str) -> None:
         """Was silent for too long. This also holds when the log says so only after a newer session came."""
+        self.changes += 1
         self._active.pop(session_id, None)
         self._obsolete.pop(session_id, None)
         self._disinherit(session_id)
@@ -101,10 +105,10 @@ class Sessions:
 
     def renew(self, now: float) -> None:
         """Every lease begins at this reading of the clock."""
-        self._look_again = math.inf
+        self.look_again = math.inf
         for session in self._active.values():
             session.seen = now
-            self._look_again = min(self._look_again, now + session.timeout_seconds)
+            self.look_again = min(self.look_again, now + session.timeout_seconds)
 
     # Questions
 
@@ -132,10 +136,10 @@ class Sessions:
 
     def sweep(self, now: float) -> list[str]:
         """Judge every lease by the clock; returns the ids of those found expired just now, for good."""
-        if now <= self._look_again:
+        if now <= self.look_again:
             return []
         found = []
-        self._look_again = math.inf
+        look_again = math.inf
         for session in self._active.values():
             if session.pushes:
                 session.seen = max(session.seen, now)
@@ -143,9 +147,11 @@ class Sessions:
                 continue
             if now - session.seen > session.timeout_seconds:
                 session.expired = True
+                self.changes += 1
                 found.append(session.session_id)
             else:
-                self._look_again = min(self._look_again, session.seen + session.timeout_seconds)
+                look_again = min(look_again, session.seen + session.timeout_seconds)
+        self.look_again = look_again  # at once: others read it without the lock
         return found
 
     def touch(self, session: Session, now: float, at: float) -> None:

@@ -32,6 +32,10 @@ class ServerSettings:
     data_dir: Path = Path("fusion-data")  # relative to the working directory
     max_body_bytes: int = 16 * MIB
     min_free_bytes: int = 256 * MIB  # of the data directory's file system; with less, pushes are refused
+    max_answer_nodes: int = 50_000_000  # of one answer; what has more is refused
+    max_answer_bytes: int = 16 * GIB  # the same, before it is compressed
+    max_answer_seconds: int = 3600  # until an answer is made and taken by its client
+    max_kept_bytes: int = 256 * MIB  # of the past, for answers being sent; beyond, the oldest one is cut off
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,10 @@ _SERVER = {
     "data_dir": _Kind("the path of a directory", _path),
     "max_body_bytes": _integer(1, GIB),
     "min_free_bytes": _integer(0, 1024 * GIB),
+    "max_answer_nodes": _integer(1, 1 << 30),
+    "max_answer_bytes": _integer(1, 1024 * GIB),
+    "max_answer_seconds": _integer(1, 365 * 86_400),
+    "max_kept_bytes": _integer(0, 1024 * GIB),
 }
 _DATASTORE = {
     "session_timeout_seconds": _integer(1, 365 * 86_400),

@@ -14,11 +14,13 @@ from fusion.api.budget import Budget
 from fusion.api.consistency import consistency
 from fusion.api.events import events
 from fusion.api.failures import Failures
+from fusion.api.limits import Limits
 from fusion.api.offload import Workers
 from fusion.api.pages import pages
-from fusion.api.renderings import Renderings
+from fusion.api.remembered import Remembered
 from fusion.api.requests import ApiRequest
 from fusion.api.sessions import sessions
+from fusion.api.streaming import Streams
 from fusion.api.views import views
 from fusion.clock import ServingClock
 from fusion.datastore import Datastore
@@ -30,6 +32,10 @@ TICK_SECONDS = 0.05
 HEADER_BYTES = 65_000
 # What of a refused body is read and dropped, so that its sender gets to read the answer.
 DRAIN_BYTES = 256 * 1024 * 1024
+# Answers of middle size, which many ask for again.
+REMEMBERED_BYTES = 32 * 1024 * 1024
+# How much longer Sanic lets a request take than the answer may.
+RESPONSE_SLACK_SECONDS = 60
 # What bodies that are being read and decoded may take together. Those in a datastore's queue count there.
 BODY_BYTES = 48 * 1024 * 1024
 
@@ -47,7 +53,10 @@ class Context:
             for name, datastore in settings.datastores.items()
         }
         self.workers = Workers()
-        self.renderings = Renderings()
+        server = settings.server
+        self.limits = Limits(server.max_answer_nodes, server.max_answer_bytes, server.max_answer_seconds)
+        self.streams = Streams(max_seconds=server.max_answer_seconds, max_kept_bytes=server.max_kept_bytes)
+        self.remembered = Remembered(REMEMBERED_BYTES)
         self.bodies = Budget(max(BODY_BYTES, self.max_body_bytes))
         self.pulse: asyncio.Task[None]
 
@@ -85,6 +94,8 @@ def create_app(settings: Settings) -> Sanic[Config, Context]:
                 "MOTD": False,
                 "REQUEST_MAX_HEADER_SIZE": HEADER_BYTES,
                 "REQUEST_MAX_SIZE": context.max_body_bytes + DRAIN_BYTES,
+                # Streams look after their clients themselves, who may be slow.
+                "RESPONSE_TIMEOUT": settings.server.max_answer_seconds + RESPONSE_SLACK_SECONDS,
             },
             env_prefix=None,
         ),

@@ -26,12 +26,18 @@ class KeyRing:
         self._grants = [
             (bytes.fromhex(key.key_sha256), Grant(key.datastore, frozenset(key.scopes))) for key in keys
         ]
+        self._shown: dict[str, Grant] = {}  # known keys that were presented, so that each is hashed once
 
     def authorise(self, presented: str | None, scope: str) -> Grant:
         """The grant behind a key. Raises Unauthorized without a known one, Forbidden without the scope."""
-        grant = self._find(presented) if presented else None
-        if grant is None:
+        if not presented:
             raise Unauthorized()
+        grant = self._shown.get(presented)
+        if grant is None:
+            grant = self._find(presented)
+            if grant is None:
+                raise Unauthorized()
+            self._shown[presented] = grant
         if scope not in grant.scopes:
             raise Forbidden(f"this API key lacks the scope '{scope}', which this route needs")
         return grant

@@ -6,6 +6,7 @@ from typing import Any
 
 from sanic import Blueprint, HTTPResponse, Request
 
+from fusion.api.description.schemas import KINDS
 from fusion.api.guard import guard
 from fusion.api.offload import completion
 from fusion.api.requests import read_decoded
@@ -20,8 +21,6 @@ from fusion.events import (
     parse_object,
     require_string,
 )
-
-KINDS = ("missing", "stale", "extra")
 
 consistency = Blueprint("consistency", url_prefix="/ingestor-api/v1/consistency")
 

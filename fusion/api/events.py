@@ -7,13 +7,16 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from sanic import Blueprint, HTTPResponse, Request
+from sanic.response import BaseHTTPResponse
 
 from fusion._index import Applied, Batch
+from fusion.api.answers import Answer
+from fusion.api.description.ingestor import POSITION
 from fusion.api.guard import guard
 from fusion.api.offload import completion
 from fusion.api.patience import Patience
-from fusion.api.requests import Query, read_decoded
-from fusion.api.responses import json_response, no_content
+from fusion.api.requests import read_decoded
+from fusion.api.responses import json_response
 from fusion.datastore import Datastore
 from fusion.errors import Overloaded
 
@@ -26,13 +29,14 @@ events = Blueprint("events", url_prefix="/ingestor-api/v1/events")
 
 @events.post("/", stream=True)
 @guard("ingest", takes_body=True)
-async def push(request: Request, datastore: Datastore) -> HTTPResponse:
+async def push(request: Request, datastore: Datastore) -> BaseHTTPResponse:
     batch = await read_decoded(request, packed(Batch.decode), packed(Batch.scan))
     request.ctx.body.shrink(batch.nbytes)
     queued = await enqueue(datastore, batch, request.ctx.patience)
     request.ctx.body.shrink()  # the queue's bound holds from here on
-    await completion(queued)
-    return no_content()
+    applied = await completion(queued)
+    revision = applied.revision if isinstance(applied, Applied) else datastore.index.revision
+    return Answer(b"", b"x-fusion-revision: %d\r\n" % revision, 204)
 
 
 def packed(decode: Callable[[bytes], B]) -> Callable[[bytes], B]:
@@ -61,7 +65,7 @@ async def enqueue(datastore: Datastore, batch: Batch, patience: Patience) -> Fut
 @events.get("/position")
 @guard("ingest")
 async def position(request: Request, datastore: Datastore) -> HTTPResponse:
-    session_id = Query(request.query_string).required("session_id").decode("utf-8", "replace")
+    session_id = POSITION.query.from_query(request.query_string)["session_id"]
     return json_response({"index": datastore.position(session_id)})
 
 

@@ -24,6 +24,8 @@ from fusion.errors import (
 
 log = logging.getLogger("fusion.api")
 
+VIEWS = "/views/"
+
 
 class HeaderTooLarge(FusionError):
     """``limit``: bytes the request line and the headers may have together."""
@@ -65,6 +67,11 @@ class Failures(ErrorHandler):
         if isinstance(failure, InternalError):
             log.error("%s %s failed", request.method, request.path, exc_info=exception)
         headers = failure.headers
+        if request.path.startswith(VIEWS) and (datastore := getattr(request.ctx, "datastore", None)):
+            headers |= {
+                "x-fusion-revision": str(datastore.index.revision),
+                "x-fusion-state": failure.extra.get("state") or datastore.state,
+            }
         if isinstance(exception, SanicMethodNotAllowed):
             headers |= exception.headers
         return HTTPResponse(

@@ -6,17 +6,19 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 
-from sanic import HTTPResponse, Request
+from sanic import Request
+from sanic.response import BaseHTTPResponse
 
 from fusion.api.budget import Share
 from fusion.api.patience import Patience
-from fusion.api.requests import read_body
+from fusion.api.requests import has_body, read_body
 from fusion.datastore import Datastore
+from fusion.errors import FusionError
 
 POLL_SECONDS = 0.02
 
-Handler = Callable[[Request], Awaitable[HTTPResponse | None]]
-DatastoreHandler = Callable[[Request, Datastore], Awaitable[HTTPResponse | None]]
+Handler = Callable[[Request], Awaitable[BaseHTTPResponse | None]]
+DatastoreHandler = Callable[[Request, Datastore], Awaitable[BaseHTTPResponse | None]]
 
 
 async def recovery(datastore: Datastore, patience: Patience) -> None:
@@ -40,7 +42,7 @@ def public(handler: Handler) -> Handler:
     """Needs no key. A body is read and dropped, so that the connection can be used again."""
 
     @wraps(handler)
-    async def served(request: Request) -> HTTPResponse | None:
+    async def served(request: Request) -> BaseHTTPResponse | None:
         with allowed(request):
             await read_body(request)
             return await handler(request)
@@ -56,16 +58,22 @@ def guard(scope: str, *, takes_body: bool = False) -> Callable[[DatastoreHandler
 
     def decorate(handler: DatastoreHandler) -> Handler:
         @wraps(handler)
-        async def guarded(request: Request) -> HTTPResponse | None:
+        async def guarded(request: Request) -> BaseHTTPResponse | None:
             context = request.app.ctx
             grant = context.keys.authorise(request.headers.getone("x-api-key", None), scope)
-            with allowed(request):
-                if not takes_body:
-                    await read_body(request)
-                datastore = context.datastores[grant.datastore]
-                if datastore.recovering and scope == "ingest":
-                    await recovery(datastore, request.ctx.patience)
-                return await handler(request, datastore)
+            datastore = context.datastores[grant.datastore]
+            try:
+                if scope == "read" and not has_body(request):  # nothing to be held, or to wait for
+                    return await handler(request, datastore)
+                with allowed(request):
+                    if not takes_body:
+                        await read_body(request)
+                    if datastore.recovering and scope == "ingest":
+                        await recovery(datastore, request.ctx.patience)
+                    return await handler(request, datastore)
+            except FusionError:
+                request.ctx.datastore = datastore  # views tell its state with their errors, too
+                raise
 
         return guarded
 

@@ -1,11 +1,9 @@
-"""Reading requests: the path to route on, the query, the body, the header that names a session."""
+"""Reading requests: the path to route on, and the body. Parameters are read in fusion.api.parameters."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import unquote_plus, unquote_to_bytes
 
 from sanic import Request
 from sanic.compat import Header
@@ -13,7 +11,7 @@ from sanic.compat import Header
 from fusion.api.budget import Share
 from fusion.api.encodings import content_coding, decoded
 from fusion.api.patience import Patience
-from fusion.errors import BodyTooLarge, InvalidField, Overloaded
+from fusion.errors import BodyTooLarge, Overloaded
 
 INGESTOR = "/ingestor-api/v1/"
 STAND_IN = "NONE"
@@ -26,12 +24,6 @@ INLINE_COMPRESSED_BYTES = 1024
 QUICK_BYTES = 256 * 1024
 
 T = TypeVar("T")
-
-_TRUE = frozenset({b"true", b"1", b"yes", b"on"})
-_FALSE = frozenset({b"false", b"0", b"no", b"off"})
-_DIGITS = re.compile(rb"[0-9]+")
-# Paths end at 65,535 bytes, so that no tree is deeper; a larger number asks for the same.
-_DEEPEST = 65_535
 
 
 class ApiRequest(Request):
@@ -46,54 +38,6 @@ class ApiRequest(Request):
         """The path routed on. Clients that double the API's prefix mean what follows its last occurrence."""
         path = super().path
         return path[max(0, path.rfind(INGESTOR)) :]
-
-
-class Query:
-    """The query parameters as raw bytes: names need not be UTF-8. Of a repeated one the last counts."""
-
-    def __init__(self, text: str) -> None:
-        self._values: dict[str, bytes] = {}
-        for pair in text.split("&") if text else ():
-            name, _, value = pair.partition("=")
-            self._values[unquote_plus(name)] = unquote_to_bytes(value.replace("+", " "))
-
-    def get(self, name: str, default: bytes) -> bytes:
-        return self._values.get(name, default)
-
-    def required(self, name: str) -> bytes:
-        """A parameter that must be there and not empty."""
-        value = self._values.get(name)
-        if not value:
-            raise InvalidField(f"the query parameter '{name}' is missing or empty", f"/{name}")
-        return value
-
-    def flag(self, name: str, default: bool) -> bool:
-        value = self._values.get(name)
-        if value is None:
-            return default
-        word = value.lower()
-        if word in _TRUE:
-            return True
-        if word in _FALSE:
-            return False
-        raise InvalidField(f"'{name}' must be one of true, false, 1, 0, yes, no, on, off", f"/{name}")
-
-    def count(self, name: str) -> int | None:
-        """An integer from 0 on, or None when it is not given."""
-        value = self._values.get(name)
-        if value is None:
-            return None
-        if not _DIGITS.fullmatch(value):
-            raise InvalidField(f"'{name}' must be an integer from 0 on", f"/{name}")
-        digits = value.lstrip(b"0") or b"0"
-        return int(digits) if len(digits) <= 5 else _DEEPEST
-
-
-def session_header(request: Request) -> str:
-    session_id = request.headers.getone("session-id", None)
-    if session_id is None:
-        raise InvalidField("the header 'session-id' is missing", "/session-id")
-    return session_id
 
 
 async def read_decoded(
@@ -130,6 +74,13 @@ async def hold(request: Request, size_bytes: int) -> None:
         raise Overloaded("the server has no room for this body; nothing of it was taken, send it again later")
 
 
+def has_body(request: Request) -> bool:
+    """Whether a body comes with it that has not been read."""
+    # Sanic types it as the base of its HTTP versions, which has none.
+    stream: Any = request.stream
+    return stream is not None and bool(stream.request_body)
+
+
 async def read_body(request: Request) -> bytes:
     """The whole body as it came, for a route registered with ``stream=True``.
 
@@ -138,10 +89,9 @@ async def read_body(request: Request) -> bytes:
     waits for its share of memory, and raises Overloaded when there is none for long.
     """
     limit: int = request.app.ctx.max_body_bytes
-    # Sanic types it as the base of its HTTP versions, which cannot be read.
-    stream: Any = request.stream
-    if stream is None or not stream.request_body:
+    if not has_body(request):
         return b""
+    stream: Any = request.stream
     # Checked by Sanic to be an integer.
     declared = int(request.headers.getone("content-length", "0"))
     if declared > limit:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sanic import Blueprint, HTTPResponse, Request
 
+from fusion.api.description.ingestor import END_SESSION, HEARTBEAT
 from fusion.api.guard import guard
 from fusion.api.offload import completion
-from fusion.api.requests import read_decoded, session_header
+from fusion.api.requests import read_decoded
 from fusion.api.responses import json_response
 from fusion.datastore import Datastore
 from fusion.events import optional_object, parse_object, require_string
@@ -33,7 +34,7 @@ async def open_session(request: Request, datastore: Datastore) -> HTTPResponse:
 @sessions.post("/heartbeat", stream=True)
 @guard("ingest")
 async def heartbeat(request: Request, datastore: Datastore) -> HTTPResponse:
-    session_id = session_header(request)
+    session_id = HEARTBEAT.headers.from_headers(request.headers)["session-id"]
     datastore.heartbeat(session_id)
     return json_response({"status": "ok", "message": f"Session {session_id} heartbeat updated successfully"})
 
@@ -41,7 +42,7 @@ async def heartbeat(request: Request, datastore: Datastore) -> HTTPResponse:
 @sessions.delete("/", ignore_body=True)
 @guard("ingest")
 async def end_session(request: Request, datastore: Datastore) -> HTTPResponse:
-    session_id = session_header(request)
+    session_id = END_SESSION.headers.from_headers(request.headers)["session-id"]
     await completion(datastore.end_session(session_id))
     return json_response({"status": "ok", "message": f"Session {session_id} ended"})
 

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import gzip
 import json
 import random
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from sanic.compat import Header
+from sanic.http import Stage
 
+from fusion import PathIndex
 from fusion.api import events
 from fusion.api.budget import Budget, Share
 from fusion.api.failures import Failures
 from fusion.api.guard import recovery
 from fusion.api.offload import Workers, completion
 from fusion.api.patience import Patience
-from fusion.api.renderings import Rendering, Renderings
 from fusion.api.requests import hold, read_decoded
+from fusion.api.streaming import MOST_STREAMS, StreamedAnswer, Streams
 from fusion.errors import Overloaded
 
 # Errors
@@ -189,115 +190,89 @@ def test_all_waits_of_a_request_together_end() -> None:
 # Large answers
 
 
-class Views:
-    """An index's revision, and renderings that finish when told."""
+class Wire:
+    """A connection that takes what it is sent, as Sanic and its transport look to a streamed answer."""
 
-    def __init__(self, budget_bytes: int = 100) -> None:
-        self.revision = 1
-        self.started: list[asyncio.Future[bytes]] = []
-        self.renderings = Renderings(budget_bytes)
+    def __init__(self) -> None:
+        self.sent = bytearray()
+        self.aborted = False
+        self.limits: list[dict[str, int]] = []
+        self.stage = Stage.HANDLER
+        self.head_only = self.expecting_continue = False
+        self.keep_alive = True
+        self.protocol = self.transport = self
+        self.response_func: Any = None
 
-    def ask(self, key: str, size_bytes: int = 10) -> Rendering:
-        def render() -> asyncio.Future[bytes]:
-            self.started.append(asyncio.get_running_loop().create_future())
-            return self.started[-1]
-
-        return self.renderings.share(key, size_bytes, lambda: self.revision, render)
-
-
-async def turns() -> None:
-    for _ in range(5):
+    async def send(self, data: bytes) -> None:
         await asyncio.sleep(0)
+        self.write(data)
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.sent += data
+
+    def writelines(self, parts: tuple[bytes, ...]) -> None:
+        for part in parts:
+            self.write(part)
+
+    def set_write_buffer_limits(self, **limits: int) -> None:
+        self.limits.append(limits)
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
-def test_the_same_answer_at_the_same_revision_is_rendered_once() -> None:
-    async def scenario() -> None:
-        views = Views()
-        first = views.ask("a")
-        await turns()
-        assert views.ask("a") is first
-        assert views.ask("b") is not first
-        views.started[0].set_result(b"body")
-        assert await first.body() == b"body"
-        assert views.ask("a") is first
-
-    asyncio.run(scenario())
+def answer_of(wire: Wire, pieces: Iterable[memoryview], **options: Any) -> StreamedAnswer:
+    streams = Streams(max_seconds=60, max_kept_bytes=1 << 30)
+    answer = StreamedAnswer(
+        pieces, b"x: y\r\n", index=PathIndex(), streams=streams, workers=Workers(), **options
+    )
+    answer.stream = cast(Any, wire)
+    return answer
 
 
-def test_a_later_revision_is_rendered_anew() -> None:
-    async def scenario() -> None:
-        views = Views()
-        first = views.ask("a")
-        await turns()
-        views.revision = 2
-        assert views.ask("a") is not first
+def test_pieces_may_share_a_buffer() -> None:
+    buffer = bytearray(5)
 
-    asyncio.run(scenario())
+    def pieces() -> Iterator[memoryview]:
+        for text in (b"one", b"three", b"2"):
+            buffer[: len(text)] = text
+            yield memoryview(buffer)[: len(text)]
 
-
-def test_a_rendering_that_waits_serves_whoever_asks_meanwhile() -> None:
-    async def scenario() -> None:
-        views = Views(budget_bytes=10)
-        first = views.ask("a")
-        await turns()
-        views.revision = 2
-        second = views.ask("a")
-        await turns()
-        views.revision = 3
-        assert views.ask("a") is second
-        assert len(views.started) == 1
-        views.started[0].set_result(b"old")
-        await first.body()
-        del first
-        gc.collect()
-        await turns()
-        assert second.revision == 3
-        assert len(views.started) == 2
-
-    asyncio.run(scenario())
+    wire = Wire()
+    asyncio.run(answer_of(wire, pieces()).send(end_stream=True))
+    head, _, body = bytes(wire.sent).partition(b"\r\n\r\n")
+    assert body == b"3\r\none\r\n5\r\nthree\r\n1\r\n2\r\n0\r\n\r\n"
+    assert head.split(b"\r\n")[:2] == [b"HTTP/1.1 200 OK", b"x: y"]
+    assert (wire.stage, wire.aborted, wire.limits[0]) == (Stage.IDLE, False, {"high": 0})
+    assert wire.limits[-1] == {"low": 16_384, "high": 65_536}
 
 
-def test_an_answer_larger_than_the_budget_goes_alone() -> None:
-    async def scenario() -> None:
-        views = Views(budget_bytes=10)
-        large = views.ask("large", 1_000)
-        small = views.ask("small", 1)
-        await turns()
-        assert (large.revision, small.revision) == (1, None)
-        views.started[0].set_result(b"")
-        await large.body()
-        del large
-        gc.collect()
-        await turns()
-        assert small.revision == 1
+@pytest.mark.parametrize("failure", [MemoryError("no room"), RuntimeError("a bug"), asyncio.CancelledError()])
+def test_a_failure_on_the_way_is_no_end(failure: BaseException) -> None:
+    def pieces() -> Iterator[memoryview]:
+        yield memoryview(b"half")
+        raise failure
 
-    asyncio.run(scenario())
-
-
-def test_a_rendering_that_failed_gives_its_room_back() -> None:
-    async def scenario() -> None:
-        views = Views(budget_bytes=10)
-        failed, after = views.ask("failed"), views.ask("after")
-        await turns()
-        views.started[0].set_exception(KeyError("/gone"))
-        with pytest.raises(KeyError):
-            await failed.body()
-        await turns()
-        assert after.revision == 1
-
-    asyncio.run(scenario())
+    wire = Wire()
+    made = pieces()
+    answer = answer_of(wire, made)
+    with pytest.raises(type(failure)):
+        asyncio.run(answer.send(end_stream=True))
+    assert wire.aborted
+    assert wire.sent.endswith(b"4\r\nhalf\r\n")
+    assert wire.stage is Stage.RESPONSE  # so that Sanic does not answer a second time
+    assert answer._pieces is None
 
 
-def test_one_client_that_goes_away_takes_no_answer_from_another() -> None:
-    async def scenario() -> None:
-        views = Views()
-        rendering = views.ask("a")
-        leaving = asyncio.create_task(rendering.body())
-        staying = asyncio.create_task(rendering.body())
-        await turns()
-        leaving.cancel()
-        await turns()
-        views.started[0].set_result(b"body")
-        assert await staying == b"body"
-
-    asyncio.run(scenario())
+def test_too_many_answers_at_once_are_refused() -> None:
+    streams = Streams(max_seconds=60, max_kept_bytes=1 << 30)
+    answers = [answer_of(Wire(), []) for _ in range(MOST_STREAMS)]
+    for answer in answers:
+        streams.check()
+        streams.enter(answer)
+    with pytest.raises(Overloaded):
+        streams.check()
+    streams.exit(answers[0])
+    streams.check()
+    assert streams.is_oldest(answers[1], answers[1].index)
+    assert streams.is_oldest(answers[2], answers[2].index)  # of another index

@@ -257,16 +257,3 @@ def test_a_ratio_too_high_is_told(store: Store) -> None:
     document = refused(post(store, SESSIONS, body, "zstd"), 413, "compression_ratio")
     assert document["ratio"] == 1000
     assert store.sessions() == {}
-
-
-# The description
-
-
-def test_openapi_describes_the_codings(store: Store) -> None:
-    paths = store.server.http.get("/openapi.json").json()["paths"]
-    for path, operations in paths.items():
-        for operation in operations.values():
-            named = {parameter["name"] for parameter in operation.get("parameters", ())}
-            takes_body = "requestBody" in operation
-            assert ("Content-Encoding" in named) == takes_body, path
-            assert ("415" in operation["responses"]) == takes_body, path

@@ -82,7 +82,8 @@ def test_unknown_fields_are_ignored(store: Store) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/views/fs/tree"),
+        ("PUT", "/views/fs/tree"),
+        ("POST", "/views/fs/search"),
         ("DELETE", "/views/fs/stats"),
         ("GET", "/views/fs/reset"),
         ("PUT", "/ingestor-api/v1/events/"),

@@ -51,41 +51,6 @@ def test_the_root_greets_in_json(store: Store) -> None:
     assert isinstance(answer.json(), dict)
 
 
-def test_openapi_lists_sessions_first_then_events_then_the_rest(store: Store) -> None:
-    paths = list(store.server.http.get("/openapi.json").json()["paths"])
-    events = ["/ingestor-api/v1/events/stats", "/ingestor-api/v1/events/position", "/ingestor-api/v1/events/"]
-    sessions = [path for path in paths if "session" in path]
-    assert paths[: len(sessions) + 3] == sessions + events
-
-
-def test_openapi_lets_a_client_pick_routes_by_their_first_match(store: Store) -> None:
-    paths = list(store.server.http.get("/openapi.json").json()["paths"])
-
-    def first(word: str) -> str:
-        return next(path for path in paths if word in path)
-
-    assert first("session") == "/ingestor-api/v1/sessions/"
-    assert first("heartbeat") == "/ingestor-api/v1/sessions/heartbeat"
-    assert first("position") == "/ingestor-api/v1/events/position"
-    assert first("events").startswith("/ingestor-api/v1/events/")
-
-
-def test_openapi_answers_head(store: Store) -> None:
-    answer = store.server.http.head("/openapi.json")
-    assert answer.status_code == 200
-    assert answer.content == b""
-    assert int(answer.headers["content-length"]) == len(store.server.http.get("/openapi.json").content)
-
-
-def test_openapi_describes_what_is_served(store: Store) -> None:
-    description = store.server.http.get("/openapi.json").json()
-    for path, operations in description["paths"].items():
-        for method in operations:
-            answer = store.server.http.request(method, path)
-            secured = operations[method].get("security") != []
-            assert answer.status_code == (401 if secured else 200), (method, path)
-
-
 @pytest.mark.parametrize("path", ["/docs", "/view"])
 def test_the_pages_are_html_and_load_nothing_from_elsewhere(store: Store, path: str) -> None:
     answer = store.server.http.get(path)

@@ -24,6 +24,7 @@ TABLE: dict[type[FusionError], tuple[int, str]] = {
     errors.MethodNotAllowed: (405, "method_not_allowed"),
     errors.CursorExpired: (410, "cursor_expired"),
     errors.BodyTooLarge: (413, "body_too_large"),
+    errors.AnswerTooLarge: (413, "answer_too_large"),
     errors.CompressionTooHigh: (413, "compression_ratio"),
     errors.UnsupportedEncoding: (415, "unsupported_encoding"),
     errors.SessionObsolete: (419, "session_obsolete"),
@@ -40,6 +41,7 @@ TABLE: dict[type[FusionError], tuple[int, str]] = {
     errors.DataDirectoryInUse: (500, "data_directory_in_use"),
     errors.DamagedBatch: (500, "damaged_batch"),
     errors.NotReady: (503, "not_ready"),
+    errors.RevisionNotReached: (503, "revision_not_reached"),
     errors.Overloaded: (503, "overloaded"),
 }
 

@@ -75,11 +75,12 @@ def test_without_a_file_there_is_one_datastore() -> None:
 def test_everything_can_be_set(load: Load) -> None:
     settings = load(
         '[server]\nhost = "::1"\nport = 0\ndata_dir = "/data"\nmax_body_bytes = 1000\nmin_free_bytes = 9\n'
+        "max_answer_nodes = 2\nmax_answer_bytes = 3\nmax_answer_seconds = 4\nmax_kept_bytes = 5\n"
         "[datastores.a]\nsession_timeout_seconds = 1\nallow_concurrent_push = true\nqueue_bytes = 5000\n"
         'durability = "os"\ncheckpoint_bytes = 77\n'
         "[datastores.B-2_c]\n"
     )
-    assert settings.server == ServerSettings("::1", 0, Path("/data"), 1000, 9)
+    assert settings.server == ServerSettings("::1", 0, Path("/data"), 1000, 9, 2, 3, 4, 5)
     assert dict(settings.datastores) == {
         "a": DatastoreSettings(1, True, 5000, "os", 77),
         "B-2_c": DatastoreSettings(),
@@ -170,7 +171,8 @@ def test_a_key_has_one_datastore(load: Load) -> None:
         ("serve = 1", "serve: unknown setting; allowed: server, datastores, keys"),
         (
             "[server]\nprot = 1",
-            "server.prot: unknown setting; allowed: host, port, data_dir, max_body_bytes, min_free_bytes",
+            "server.prot: unknown setting; allowed: host, port, data_dir, max_body_bytes, min_free_bytes,"
+            " max_answer_nodes, max_answer_bytes, max_answer_seconds, max_kept_bytes",
         ),
         ("server = 1", "server: must be a table, not 1"),
         ("[server]\nport = 65536", "server.port: must be an integer from 0 to 65535, not 65536"),

@@ -1,0 +1,66 @@
+"""Documents about paths and nodes that the index does not write itself."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import Any
+
+from fusion._index import Node, PathIndex, Stats
+from fusion.events import shown
+from fusion.histogram import histogram
+
+
+def kind(is_dir: bool) -> str:
+    return "directory" if is_dir else "file"
+
+
+def node_document(node: Node) -> dict[str, Any]:
+    """A node as the index writes it, without children."""
+    document = {
+        "name": shown(node.name),
+        "content_type": kind(node.is_dir),
+        "path": shown(node.path),
+        "size": node.size,
+        "modified_time": node.modified_time,
+        "created_time": node.created_time,
+    }
+    if (name := shown(node.name)) != node.name:
+        document["raw_name"] = base64.b64encode(os.fsencode(node.name)).decode()
+        document["name"] = name
+    return document
+
+
+def sums_document(path: bytes, stats: Stats) -> dict[str, Any]:
+    """The sums of a subtree."""
+    return {
+        "path": shown(os.fsdecode(path)),
+        "files": stats.files,
+        "directories": stats.directories,
+        "bytes": stats.bytes,
+    }
+
+
+def usage_document(index: PathIndex, path: bytes, *, top: int) -> dict[str, Any]:
+    """What takes the most bytes: up to `top` direct children and files anywhere below. Raises KeyError."""
+    children, files = index.largest(path, top)
+    return sums_document(path, index.stats(path)) | {
+        "largest_children": [
+            {
+                "name": shown(child.name),
+                "path": shown(child.path),
+                "content_type": kind(child.is_dir),
+                "bytes": child.bytes,
+                "files": child.files,
+                "directories": child.directories,
+            }
+            for child in children
+        ],
+        "largest_files": [node_document(node) for node in files],
+    }
+
+
+def histogram_document(index: PathIndex, path: bytes, *, by: str, now: float) -> dict[str, Any]:
+    """The files at or below in buckets; `now` is in seconds since the epoch. Raises KeyError."""
+    found = histogram(index, path, by, now)
+    return {"path": shown(os.fsdecode(path)), "files": found.pop("total"), **found}
