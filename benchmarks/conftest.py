@@ -28,7 +28,15 @@ NODES = int(os.environ.get("FUSION_BENCH_NODES", "1_000_000"))
 LARGE = os.environ.get("FUSION_BENCH_LARGE") == "1"
 # Bodies, columns, the tree as dicts, two renderings of it, and the index.
 WARM_BYTES_PER_NODE = 3_000
-SERVICE_MODULES = {"test_busy", "test_log", "test_restart", "test_service"}
+SERVICE_MODULES = {
+    "test_busy",
+    "test_contenders_views",
+    "test_log",
+    "test_restart",
+    "test_service",
+    "test_stream",
+    "test_views",
+}
 LEDGERS = pytest.StashKey[dict[str, Ledger]]()
 
 

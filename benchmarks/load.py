@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from corpora import NO_SESSION
-from processes import KEY
+from processes import KEY, Process
 
 EVENTS = "/ingestor-api/v1/events/"
 POLL_SECONDS = 0.002
@@ -123,21 +123,28 @@ class Pushes:
 
 
 class Getters:
-    """Connections that ask for one thing again and again and check every answer byte by byte."""
+    """Connections that ask for some things again and again and check every answer byte by byte."""
 
-    def __init__(self, port: int, target: str, connections: int) -> None:
-        first = Connection(port)
-        self.expected = first.call("GET", target)
+    def __init__(
+        self, server: Process, targets: Sequence[str], connections: int, headers: Sequence[str] = ()
+    ) -> None:
+        first = Connection(server.port, server.key)
+        self._requests = [with_headers(head("GET", target, key=server.key), headers) for target in targets]
+        self.expected = []
+        for request in self._requests:
+            first.send(request)
+            self.expected.append(first.answer())
         first.close()
-        assert self.expected.status == 200, self.expected.body
-        self._request = head("GET", target)
+        for answer in self.expected:
+            assert answer.status in (200, 304), answer.body
+        longest = max(len(answer.raw) for answer in self.expected)
         self._sockets = {}
         self._poll = select.epoll()
         for _ in range(connections):
-            connection = socket.create_connection(("127.0.0.1", port))
+            connection = socket.create_connection(("127.0.0.1", server.port))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setblocking(False)
-            self._sockets[connection.fileno()] = (connection, bytearray(len(self.expected.raw)))
+            self._sockets[connection.fileno()] = (connection, bytearray(longest))
             self._poll.register(connection.fileno(), select.EPOLLIN)
 
     def close(self) -> None:
@@ -147,27 +154,38 @@ class Getters:
 
     def run(self, requests: int) -> int:
         """Ask `requests` times in all, one at a time on each connection; returns the right answers."""
-        expected = self.expected.raw
-        size = len(expected)
         filled = dict.fromkeys(self._sockets, 0)
-        unsent, right = requests, 0
-        for connection, _ in list(self._sockets.values())[:requests]:
-            connection.send(self._request)
-            unsent -= 1
+        asked = dict.fromkeys(self._sockets, 0)
+        sent = right = 0
+
+        def ask(number: int) -> None:
+            nonlocal sent
+            asked[number] = sent % len(self._requests)
+            filled[number] = 0
+            self._sockets[number][0].send(self._requests[asked[number]])
+            sent += 1
+
+        for number in list(self._sockets)[:requests]:
+            ask(number)
         while right < requests:
             for number, _ in self._poll.poll():
                 connection, buffer = self._sockets[number]
+                expected = self.expected[asked[number]].raw
                 at = filled[number]
                 received = connection.recv_into(memoryview(buffer)[at:] if at else buffer)
                 assert received, "the server hung up"
                 at += received
-                if at < size:
+                if at < len(expected):
                     filled[number] = at
                     continue
-                assert buffer == expected, "the answer is not the one of before"
-                filled[number] = 0
+                whole = buffer if at == len(buffer) else memoryview(buffer)[:at]
+                assert whole == expected, "the answer is not the one of before"
                 right += 1
-                if unsent:
-                    connection.send(self._request)
-                    unsent -= 1
+                if sent < requests:
+                    ask(number)
         return right
+
+
+def with_headers(request: bytes, headers: Sequence[str]) -> bytes:
+    lines = "".join(f"\r\n{header}" for header in headers).encode()
+    return request[:-4] + lines + request[-4:]

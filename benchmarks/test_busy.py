@@ -40,7 +40,14 @@ def test_views(ledger: Ledger, corpus: Corpus, tmp_path: Path) -> None:
             stack.callback(connection.close)
         filled = fill(server, connections, Pushes(list(corpora.bodies(corpus.rows, "snapshot"))))
         viewer = subprocess.Popen(
-            [sys.executable, VIEWER, str(server.port), filled.session, f"{TREE}?path={top}&max_depth=1"],
+            [
+                sys.executable,
+                VIEWER,
+                str(server.port),
+                filled.session,
+                f"{TREE}?path={top}&max_depth=1",
+                server.key,
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,4 +1,4 @@
-"""A client that looks at a server others are busy with: `viewer.py PORT SESSION TREE_TARGET`.
+"""A client that looks at a server others are busy with: `viewer.py PORT SESSION TREE_TARGET KEY`.
 
 Asks for the tree and sends a heartbeat, in turn, until its standard input ends; then prints a JSON object.
 """
@@ -15,13 +15,13 @@ from load import Connection, head
 PAUSE_SECONDS = 0.002
 
 
-def main(port: int, session: str, target: str) -> None:
-    heartbeat = head("POST", "/ingestor-api/v1/sessions/heartbeat").decode()
+def main(port: int, session: str, target: str, key: str) -> None:
+    heartbeat = head("POST", "/ingestor-api/v1/sessions/heartbeat", key=key).decode()
     requests = {
-        "tree": head("GET", target),
+        "tree": head("GET", target, key=key),
         "heartbeat": heartbeat.replace("\r\n\r\n", f"\r\nsession-id: {session}\r\n\r\n").encode(),
     }
-    connection = Connection(port)
+    connection = Connection(port, key)
     seconds: dict[str, list[float]] = {what: [] for what in requests}
     refused: list[str] = []
     print(flush=True)  # ready
@@ -39,4 +39,4 @@ def main(port: int, session: str, target: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -28,7 +28,7 @@ def main(module: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with redirect_stdout(sys.stderr), socket.create_server(("127.0.0.1", 0)) as listener:
         app = import_module(module).app
-        config = uvicorn.Config(app, log_level="warning", access_log=False)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, date_header=False)
         Announced(config).run([listener])
 
 

@@ -13,6 +13,7 @@ import struct
 import termios
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from sanic.compat import Header
@@ -62,6 +63,8 @@ class Streams:
     def __init__(self, *, max_seconds: float, max_kept_bytes: int) -> None:
         self.max_seconds = max_seconds
         self.max_kept_bytes = max_kept_bytes
+        # One piece each time the loop comes round: however many there are, others are served in between.
+        self.turn = asyncio.Lock()
         self._running: dict[StreamedAnswer, None] = {}  # the oldest first
 
     def check(self) -> None:
@@ -151,21 +154,25 @@ class StreamedAnswer(BaseHTTPResponse):
 
     async def _send_pieces(self, protocol: Any) -> None:
         assert self._pieces is not None
-        for piece in self._pieces:
-            if self.compressor is None:
-                await self._send_piece(protocol, piece)
-            elif packed := await self._workers.view(self.compressor.add, piece):
-                await self._send_piece(protocol, packed)
-        if self.compressor is not None:
-            await self._send_piece(protocol, await self._workers.view(self.compressor.finish))
+        pieces = iter(self._pieces)
+        while True:
+            async with self._streams.turn:
+                piece = next(pieces, None)
+                if self.compressor is None and piece is not None:
+                    self._write(protocol.transport, piece)
+            if self.compressor is not None:
+                work = self.compressor.finish if piece is None else partial(self.compressor.add, piece)
+                if packed := await self._workers.view(work):
+                    self._write(protocol.transport, packed)
+            await protocol.send(b"")  # returns when the system has all of it: the buffer is free again
+            if piece is None:
+                return
 
-    async def _send_piece(self, protocol: Any, piece: memoryview | bytes) -> None:
-        """Returns when the system has taken all of it: the buffer is free again."""
+    def _write(self, transport: Any, piece: memoryview | bytes) -> None:
         if self.length is None:
-            protocol.transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n"))
+            transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n"))
         else:
-            protocol.transport.write(piece)
-        await protocol.send(b"")
+            transport.write(piece)
 
     @contextmanager
     def _watched(self, transport: Any) -> Iterator[None]:
