@@ -15,7 +15,7 @@ CLANG ?= clang
 # What runs a second time without vector instructions: random histories and hostile input through all of the index. The tests of its
 # parts go through every level by themselves.
 PORTABLE_TESTS := $(addprefix tests/index/test_,machine.py collisions.py hostile.py library.py oracle_semantics.py)
-THREAD_TESTS := tests/index/test_threads.py tests/index/test_instants.py tests/index/test_saved.py tests/index/test_hostile.py tests/index/test_tree_pages.py tests/unit/test_ingest.py tests/unit/test_datastore.py
+THREAD_TESTS := tests/index/test_threads.py tests/index/test_find_threads.py tests/index/test_instants.py tests/index/test_saved.py tests/index/test_hostile.py tests/index/test_tree_pages.py tests/unit/test_ingest.py tests/unit/test_datastore.py
 
 NATIVE := leaves instants slices stress
 NATIVE_FLAGS = -std=gnu11 -D_GNU_SOURCE -pthread -Ifusion -Wall -Wextra -Wno-unused-parameter -Wno-unused-function \
