@@ -2149,8 +2149,10 @@ cdef class _FileColumns:
         times = np.empty(FILE_COLUMNS, np.float64)
         cdef int64_t[::1] size_column = sizes
         cdef double[::1] time_column = times
+        cdef int64_t *size_start = &size_column[0]
+        cdef double *time_start = &time_column[0]
         with nogil:
-            status = gather_next(&self.work, &size_column[0], &time_column[0], <size_t>FILE_COLUMNS, &n)
+            status = gather_next(&self.work, size_start, time_start, <size_t>FILE_COLUMNS, &n)
         if status != GATHER_OK:
             raise MemoryError("the files' instant could not be kept")
         if not n:
