@@ -1249,7 +1249,7 @@ cdef class PathIndex:
         not change is on one page and on one only, whatever changes between the pages.
 
         Attributes of the iterator: total, the number of all matches; nodes, of those in this answer; revision of the index; cursor
-        for the next page, None when there is none.
+        for the next page, None when there is none; whole, the complete answer as bytes if it is one piece, else None.
 
         Raises KeyError for an unknown path, InvalidField (a ValueError) for a wrong argument, TimeoutError when the search alone
         takes longer than max_seconds.

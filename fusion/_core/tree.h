@@ -419,16 +419,4 @@ static inline tree_status tree_write_all(tree_cursor *c, text *out)
     }
 }
 
-/* One node of a search answer. `stem` is the caller's to reuse and to free. */
-static inline bool node_write_json(text *out, text *stem, const fusion_index *ix, uint32_t id)
-{
-    const fusion_node *n = &ix->nodes[id];
-    if (!stem_write(stem, ix, n->parent) || !text_room(out, node_room(n) + stem->len))
-        return false;
-    char *p = node_text(out->base + out->len, n, node_name(ix, n), stem->base, stem->len, false, SIMD_PORTABLE);
-    *p++ = '}';
-    out->len = (size_t)(p - out->base);
-    return true;
-}
-
 #endif
