@@ -23,6 +23,8 @@ NODE_FIELDS = ("name", "content_type", "path", "size", "modified_time", "created
 _FLAGS = dict.fromkeys((b"true", b"1", b"yes", b"on"), True) | dict.fromkeys(
     (b"false", b"0", b"no", b"off"), False
 )
+# What most paths are already: no empty part, and none that begins with a dot.
+_NORMAL = re.compile(rb"/|(?:/[^/.\0][^/\0]*+)++")
 _NUMBER = re.compile(rb"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 # No bound of an integer has more digits. Python refuses to read very many.
 _MOST_DIGITS = 19
@@ -63,14 +65,7 @@ class Path(Kind):
     wanted = "a string"
 
     def read(self, name: str, value: bytes) -> bytes:
-        # Most are normal already: a slash first, none last, no empty part, none that begins with a dot.
-        if (
-            value[:1] == b"/" != value[-1:]
-            and b"//" not in value
-            and b"/." not in value
-            and b"\0" not in value
-            and len(value) <= MAX_PATH_BYTES
-        ):
+        if _NORMAL.fullmatch(value) and len(value) <= MAX_PATH_BYTES:
             return value
         return normalise_path(value, f"/{name}")
 
