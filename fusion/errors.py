@@ -275,6 +275,7 @@ class SequenceConflict(FusionError):
 
     status = 503
     code = "sequence_conflict"
+    retry_after_seconds = 60
     default_detail = "another process has written to this datastore's journal"
 
 

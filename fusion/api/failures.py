@@ -66,16 +66,18 @@ class Failures(ErrorHandler):
         failure = translate(request, exception)
         if isinstance(failure, InternalError):
             log.error("%s %s failed", request.method, request.path, exc_info=exception)
-        headers = failure.headers
+        headers, extra = failure.headers, failure.extra
         if request.path.startswith(VIEWS) and (datastore := getattr(request.ctx, "datastore", None)):
+            found = {"state": datastore.state, "queue": datastore.queue, "inflight": datastore.inflight}
+            extra = found | extra if failure.status == 503 else extra
             headers |= {
                 "x-fusion-revision": str(datastore.index.revision),
-                "x-fusion-state": failure.extra.get("state") or datastore.state,
+                "x-fusion-state": extra.get("state", found["state"]),
             }
         if isinstance(exception, SanicMethodNotAllowed):
             headers |= exception.headers
         return HTTPResponse(
-            orjson.dumps({"detail": failure.detail, "code": failure.code, **failure.extra}),
+            orjson.dumps({"detail": failure.detail, "code": failure.code, **extra}),
             status=failure.status,
             headers=headers,
             content_type="application/json",

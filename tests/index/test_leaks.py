@@ -234,7 +234,8 @@ def step(number):
     lost = index.tree_chunks(limit=1).cursor
     if number % 50 == 0:
         index.clear()
-        index.apply(body("message", [{"rows": rows("/top", 3000) + [{"path": "/raw\\udcff/\\udcfe\\udcfd"}]}]))
+        again = [*rows("/top", 3000), {"path": "/raw\\udcff/\\udcfe\\udcfd"}]
+        index.apply(body("message", [{"rows": again}]))
         try:
             index.tree_chunks(cursor=lost)
         except CursorExpired:
