@@ -53,6 +53,8 @@ class Connection:
         for line in data[:end].lower().split(b"\r\n"):
             if line.startswith(b"content-length:"):
                 length = int(line[15:])
+            elif line == b"transfer-encoding: chunked":
+                return self._chunked(status, bytearray(data), end + 4)
         whole = bytearray(end + 4 + length)
         assert len(data) <= len(whole), "more than one answer"
         whole[: len(data)] = data
@@ -64,8 +66,23 @@ class Connection:
         raw = bytes(whole)
         return Answer(status, raw[end + 4 :], raw)
 
+    def _chunked(self, status: int, data: bytearray, at: int) -> Answer:
+        """The rest of an answer in chunks, the first of which begins at `at`."""
+        body = bytearray()
+        while True:
+            while (end := data.find(b"\r\n", at)) < 0:
+                data += self._some()
+            size = int(data[at:end], 16)
+            at = end + 2 + size + 2
+            while len(data) < at:
+                data += self._some()
+            body += memoryview(data)[end + 2 : end + 2 + size]
+            if not size:
+                assert len(data) == at, "more than one answer"
+                return Answer(status, bytes(body), bytes(data))
+
     def _some(self) -> bytes:
-        data = self._socket.recv(65536)
+        data = self._socket.recv(1 << 18)
         assert data, "the server hung up"
         return data
 

@@ -25,6 +25,14 @@ applies after it has answered, so its tree is asked for every 2 ms until it is n
 restart begins with the start of the process, on a copy of files that a killed server left, its page
 cache warm.
 """
+_VIEWS = """\
+One question at a time, the median of the rounds, from the request to the last byte of the answer. “SQLite
+and Sanic” is a table found by path and by parent, with a page cache for all of it; `find` walks real files
+whose directories are in the system's cache, and what it prints is parsed and printed as the same JSON.
+Answers are compared. Requests per second are those of 8 connections; a bare Sanic answers the same bytes
+from memory. Of trees asked for again the service keeps some as long as their subtree does not change; with
+directories in turn there are more of them than it keeps.
+"""
 _REACHED = """\
 “Reached” compares best rounds, or is the best one; “median round” says what the one in the middle
 did.
@@ -86,6 +94,7 @@ def service(ledger: Ledger) -> list[str]:
         "## What it has to reach",
         "",
         *_bars(ledger, SERVICE),
+        *_views(ledger),
         *tables.contests(ledger.contests),
         *tables.facts(ledger),
         *_ahead_or_not(ledger.contests),
@@ -95,6 +104,15 @@ def service(ledger: Ledger) -> list[str]:
         _HOW,
         _SERVICE,
     ]
+
+
+def _views(ledger: Ledger) -> list[str]:
+    lines = []
+    if "streams" in ledger.data:
+        lines += ["![the whole tree](streams.svg)", ""]
+    if "latencies" in ledger.data:
+        lines += ["![one question at a time](questions.svg)", ""]
+    return lines and ["## Views", "", *lines, _VIEWS]
 
 
 def engine(ledger: Ledger) -> list[str]:

@@ -157,9 +157,34 @@ def _logarithmic(set_scale: Callable[[str], None], axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
+def questions(data: dict[str, Any]) -> Figure:
+    """What one question takes, a panel for each, by contender."""
+    chart = data["latencies"]
+    figure = Figure(figsize=(13, 5), layout="constrained")
+    panels = figure.subplots(2, 4).ravel()
+    for ax, (title, values) in zip(panels, chart.items(), strict=False):
+        _bars(ax, values, title[0].upper() + title[1:], "ms")
+        ax.invert_yaxis()
+    for ax in panels[len(chart) :]:
+        ax.set_visible(False)
+    return figure
+
+
+def streams(data: dict[str, Any]) -> Figure:
+    """The whole tree over HTTP: time, and the server's memory beyond what it held."""
+    figure = Figure(figsize=(8, 2), layout="constrained")
+    time, memory = figure.subplots(1, 2, sharey=True)
+    _bars(time, {name: seconds for name, seconds, _ in data["streams"]}, "The whole tree of 1 M nodes", "s")
+    _bars(memory, {name: held / 2**20 for name, _, held in data["streams"]}, "Memory for it", "MiB")
+    time.invert_yaxis()
+    return figure
+
+
 PLOTS: dict[str, Callable[[dict[str, Any]], Figure]] = {
     "contenders": contenders,
     "memory": memory,
     "batches": batches,
     "beside": beside,
+    "questions": questions,
+    "streams": streams,
 }
