@@ -6,14 +6,12 @@ told before. A POST of any body to `/` is read and answered with 204. Prints one
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import sys
 from pathlib import Path
 
-import uvloop
 from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
+from serving import serve
 
 SLICE_BYTES = 1 << 20
 
@@ -45,24 +43,5 @@ def make_app(files: list[Path]) -> Sanic:
     return app
 
 
-async def serve(files: list[Path]) -> None:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    loop.add_signal_handler(15, stopping.set)
-    server = await make_app(files).create_server(
-        sock=listener, asyncio_server_kwargs={"start_serving": False}
-    )
-    assert server is not None
-    await server.startup()
-    await server.before_start()
-    await server.start_serving()
-    await server.after_start()
-    print(f"listening on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    await stopping.wait()
-    await server.close()
-
-
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve([Path(name) for name in sys.argv[1:]]))
+    serve(make_app([Path(name) for name in sys.argv[1:]]))

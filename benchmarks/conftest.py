@@ -17,9 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import submissions
+from filling import Filled, filled_with
+from load import Pushes
 from measure import Ledger
 from memory import warm_host
 from pages import PAGES, write_page
+from peers.service import fustor_server
+from processes import fusion_server
 
 from fusion import PathIndex
 
@@ -114,6 +118,20 @@ def corpus() -> Corpus:
         created_times=np.array([row.created_time for row in rows]),
         is_dir=np.array([row.is_dir for row in rows]),
     )
+
+
+@pytest.fixture(scope="module")
+def fusion(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    """A server that holds corpus S."""
+    with fusion_server(tmp_path_factory.mktemp("server")) as server:
+        yield filled_with(corpus, Pushes(list(corpora.bodies(corpus.rows, "snapshot"))), server)
+
+
+@pytest.fixture(scope="module")
+def fustor(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    """The peer, with the same."""
+    with fustor_server(tmp_path_factory.mktemp("peer")) as server:
+        yield filled_with(corpus, Pushes(list(corpora.bodies(corpus.rows, "snapshot"))), server)
 
 
 @pytest.fixture(scope="session")

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import corpora
 import orjson
-from conftest import Corpus
 from load import EVENTS, Connection, Pushes
 from measure import cpu_seconds
 from memory import memory_bytes, resident_bytes
 from processes import Process
 
+if TYPE_CHECKING:
+    from conftest import Corpus
+
 AGENT_CONNECTIONS = 4
 SESSIONS = "/ingestor-api/v1/sessions/"
 TREE = "/views/fs/tree"
+# There is one such file beside the corpus.
+RARE = "needle"
+RARE_PATH = "/data/upload/a_needle_in_it.dat"
 
 
 def open_session(connection: Connection) -> str:
@@ -74,3 +81,16 @@ def check_filled(corpus: Corpus, server: Process) -> None:
     connection.close()
     assert stats["total_files"] == corpus.nodes - corpus.directories
     assert stats["total_directories"] == corpus.directories
+
+
+def filled_with(corpus: Corpus, pushes: Pushes, server: Process) -> Filled:
+    """The server with corpus S and one file more, whose name is rare."""
+    connections = [Connection(server.port, server.key) for _ in range(AGENT_CONNECTIONS)]
+    filled = fill(server, connections, pushes)
+    check_filled(corpus, server)
+    (body,) = corpora.bodies([corpora.Row(RARE_PATH, 1, 1705832400.25, 1705832400.25, False)])
+    body = body.replace(corpora.NO_SESSION.encode(), filled.session.encode())
+    assert connections[0].call("POST", EVENTS, body).status == 204
+    for connection in connections:
+        connection.close()
+    return filled

@@ -7,8 +7,6 @@ rows read as tuples, orjson.
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import sqlite3
 import sys
 from collections.abc import Iterable
@@ -16,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import uvloop
 from corpora import Row
 from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
+from serving import serve
 
 COLUMNS = "path, name, is_dir, size, mtime, ctime"
 CACHE_KIB = 1 << 20
@@ -142,22 +140,5 @@ def make_app(file: str) -> Sanic:
     return app
 
 
-async def serve(file: str) -> None:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    loop.add_signal_handler(15, stopping.set)
-    server = await make_app(file).create_server(sock=listener, asyncio_server_kwargs={"start_serving": False})
-    assert server is not None
-    await server.startup()
-    await server.before_start()
-    await server.start_serving()
-    await server.after_start()
-    print(f"listening on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
-    await stopping.wait()
-    await server.close()
-
-
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(sys.argv[1]))
+    serve(make_app(sys.argv[1]))

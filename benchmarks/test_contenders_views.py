@@ -14,7 +14,7 @@ import orjson
 import pytest
 import submissions
 from conftest import NODES, Corpus
-from filling import AGENT_CONNECTIONS, TREE, fill
+from filling import AGENT_CONNECTIONS, RARE, RARE_PATH, TREE, fill
 from found import FILES_EACH, find_tree, make_files, rows_of
 from load import Connection, Pushes
 from measure import Contender, Contest, Ledger, race
@@ -26,7 +26,6 @@ FUSION = "fusion serve"
 SQLITE = "SQLite and Sanic"
 FIND = "find -printf, parsed"
 SERVER = Path(__file__).with_name("sqlite_sanic.py")
-RARE, RARE_PATH = "needle", "/data/upload/a_needle_in_it.dat"
 ASKED = 20
 
 

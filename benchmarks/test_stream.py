@@ -6,23 +6,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import corpora
 import numpy as np
 import orjson
-import pytest
 import submissions
 from conftest import NODES, Corpus
 from drain import Drained, SlowReader, drain
-from filling import AGENT_CONNECTIONS, TREE, Filled, check_filled, fill
-from load import EVENTS, Connection, Pushes, head
+from filling import TREE, Filled
+from load import EVENTS, Connection, head
 from measure import Contender, Ledger, race
 from memory import MIB, forget_peak, memory_bytes, resident_bytes
-from peers.service import FUSTOR, fustor_server
-from processes import Process, bare_server, fusion_server
+from peers.service import FUSTOR
+from processes import Process, bare_server
 from pytest_benchmark.fixture import BenchmarkFixture
 
 FUSION = "fusion serve"
@@ -35,44 +33,16 @@ SLOW_BYTES_PER_SECOND = 10_000
 PUSHES = 100
 
 
-@pytest.fixture(scope="module")
-def pushes(corpus: Corpus) -> Pushes:
-    return Pushes(list(corpora.bodies(corpus.rows, "snapshot")))
-
-
-@pytest.fixture(scope="module")
-def filled(corpus: Corpus, pushes: Pushes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
-    """A server that holds corpus S."""
-    with fusion_server(tmp_path_factory.mktemp("server")) as server:
-        yield filled_by(corpus, pushes, server)
-
-
-@pytest.fixture(scope="module")
-def peer(corpus: Corpus, pushes: Pushes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
-    """The peer, with the same."""
-    with fustor_server(tmp_path_factory.mktemp("peer")) as server:
-        yield filled_by(corpus, pushes, server)
-
-
-def filled_by(corpus: Corpus, pushes: Pushes, server: Process) -> Filled:
-    connections = [Connection(server.port, server.key) for _ in range(AGENT_CONNECTIONS)]
-    filled = fill(server, connections, pushes)
-    for connection in connections:
-        connection.close()
-    check_filled(corpus, server)
-    return filled
-
-
 def test_one(
     benchmark: BenchmarkFixture,
     ledger: Ledger,
     corpus: Corpus,
-    filled: Filled,
-    peer: Filled,
+    fusion: Filled,
+    fustor: Filled,
     tmp_path: Path,
 ) -> None:
     """The whole tree, read to its last byte and dropped."""
-    server = filled.server
+    server = fusion.server
     whole = tmp_path / "whole"
     body = len(orjson.dumps(corpora.tree_of(corpus.rows).as_dict()))
     whole.write_bytes(bytes(body))
@@ -94,7 +64,7 @@ def test_one(
             "node",
             contender(FUSION, server, TREE, body),
             contender(BARE, bare, "/stream/whole", body),
-            contender(FUSTOR, peer.server, f"{TREE}?path=/", body // 2),
+            contender(FUSTOR, fustor.server, f"{TREE}?path=/", body // 2),
             rounds=ROUNDS,
         )
     ledger.reach_share("stream", contest, BARE)
@@ -139,15 +109,15 @@ def shown(seconds: list[float]) -> str:
     return f"{middle:.2f} ms (median), {tail:.2f} ms (99th percentile), {longest:.2f} ms (longest)"
 
 
-def test_others_meanwhile(ledger: Ledger, filled: Filled, peer: Filled) -> None:
+def test_others_meanwhile(ledger: Ledger, fusion: Filled, fustor: Filled) -> None:
     """What small questions take while one whole tree after the other is read."""
-    for name, at, trees in ((FUSION, filled, 10), (FUSTOR, peer, 2)):
+    for name, at, trees in ((FUSION, fusion, 10), (FUSTOR, fustor, 2)):
         with ExitStack() as stack:
             beside = Beside(stack, at)
             for _ in range(trees):
                 drain(at.server, f"{TREE}?path=/")
             seconds = beside.seconds()
-        if at is filled:
+        if at is fusion:
             ledger.reach("stream, small", float(np.percentile(seconds["tree"], 99)) * 1e3)
         for what, times in seconds.items():
             ledger.facts.append((f"{what} beside a reader of whole trees, {name}", shown(times)))
@@ -164,16 +134,16 @@ class Draining(threading.Thread):
         self._found.append(drain(self._server, f"{TREE}?path=/"))
 
 
-def test_many(ledger: Ledger, filled: Filled, peer: Filled) -> None:
+def test_many(ledger: Ledger, fusion: Filled, fustor: Filled) -> None:
     """Many whole trees at once, one of them at 10 kB/s; the peer gets fewer readers, it needs much memory."""
-    for name, at, readers in ((FUSION, filled, READERS), (FUSTOR, peer, PEER_READERS)):
+    for name, at, readers in ((FUSION, fusion, READERS), (FUSTOR, fustor, PEER_READERS)):
         server = at.server
         with ExitStack() as stack:
             beside = Beside(stack, at)
             forget_peak(server.pid)
             before = resident_bytes(server.pid)
             slow = None
-            if at is filled:
+            if at is fusion:
                 slow = SlowReader(server, TREE, SLOW_BYTES_PER_SECOND)
                 stack.callback(slow.close)
             found: list[Drained] = []
@@ -203,14 +173,14 @@ def test_many(ledger: Ledger, filled: Filled, peer: Filled) -> None:
         ]
 
 
-def test_writer(ledger: Ledger, corpus: Corpus, filled: Filled) -> None:
+def test_writer(ledger: Ledger, corpus: Corpus, fusion: Filled) -> None:
     """Pushes of 1000 rows all over the tree, alone and beside four readers of whole trees."""
-    server = filled.server
+    server = fusion.server
     bodies = []
     for number in range(PUSHES):
         rows = corpus.rows[number :: len(corpus.rows) // corpora.ROWS_PER_BODY][: corpora.ROWS_PER_BODY]
         (body,) = corpora.bodies(rows)
-        bodies.append(body.replace(corpora.NO_SESSION.encode(), filled.session.encode()))
+        bodies.append(body.replace(corpora.NO_SESSION.encode(), fusion.session.encode()))
     connection = Connection(server.port)
 
     def push() -> list[float]:

@@ -12,11 +12,11 @@ import orjson
 import pytest
 import submissions
 from conftest import NODES, Corpus
-from filling import AGENT_CONNECTIONS, TREE, check_filled, fill
-from load import EVENTS, Connection, Getters, Pushes
+from filling import RARE, RARE_PATH, TREE, Filled
+from load import Connection, Getters
 from measure import Contender, Ledger, cpu_seconds, race
-from peers.service import FUSTOR, fustor_server
-from processes import Process, bare_server, fusion_server
+from peers.service import FUSTOR
+from processes import Process, bare_server
 from pytest_benchmark.fixture import BenchmarkFixture
 
 CONNECTIONS = 8
@@ -25,42 +25,6 @@ BARE = "bare Sanic, the same bytes"
 STATS = "/views/fs/stats"
 AROUND = 256
 SEARCHES = 50
-# There is one such file.
-RARE = "needle"
-RARE_PATH = "/data/upload/a_needle_in_it.dat"
-
-
-@pytest.fixture(scope="module")
-def pushes(corpus: Corpus) -> Pushes:
-    return Pushes(list(corpora.bodies(corpus.rows, "snapshot")))
-
-
-@pytest.fixture(scope="module")
-def filled(corpus: Corpus, pushes: Pushes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """A server that holds corpus S."""
-    with fusion_server(tmp_path_factory.mktemp("server")) as server:
-        fill_all(corpus, pushes, server)
-        yield server
-
-
-@pytest.fixture(scope="module")
-def peer(corpus: Corpus, pushes: Pushes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """The peer, with the same."""
-    with fustor_server(tmp_path_factory.mktemp("peer")) as server:
-        fill_all(corpus, pushes, server)
-        yield server
-
-
-def fill_all(corpus: Corpus, pushes: Pushes, server: Process) -> None:
-    connections = [Connection(server.port, server.key) for _ in range(AGENT_CONNECTIONS)]
-    filled = fill(server, connections, pushes)
-    check_filled(corpus, server)
-    row = corpora.Row(RARE_PATH, 1, 1705832400.25, 1705832400.25, False)
-    (body,) = corpora.bodies([row])
-    body = body.replace(corpora.NO_SESSION.encode(), filled.session.encode())
-    assert connections[0].call("POST", EVENTS, body).status == 204
-    for connection in connections:
-        connection.close()
 
 
 def requests_of(
@@ -86,8 +50,8 @@ def test_requests(
     benchmark: BenchmarkFixture,
     ledger: Ledger,
     corpus: Corpus,
-    filled: Process,
-    peer: Process,
+    fusion: Filled,
+    fustor: Filled,
     tmp_path: Path,
     what: str,
     requests: int,
@@ -96,9 +60,9 @@ def test_requests(
     top = corpus.paths[submissions.SUBMISSION_NODES - 1]
     target = {"large": f"{TREE}?path={top}", "small": f"{TREE}?path={top}&max_depth=1", "stats": STATS}[what]
     with ExitStack() as stack:
-        fusion = Getters(filled, [target], CONNECTIONS)
-        stack.callback(fusion.close)
-        body = fusion.expected[0].body
+        mine = Getters(fusion.server, [target], CONNECTIONS)
+        stack.callback(mine.close)
+        body = mine.expected[0].body
         if what != "stats":
             reference = submission(corpus, top, deep=what == "large")
             assert sorted_json(body) == orjson.dumps(reference, option=orjson.OPT_SORT_KEYS)
@@ -110,11 +74,11 @@ def test_requests(
         used: dict[str, float] = {}
         rivals = [requests_of(BARE, bare, bare_getters, requests, used)]
         if what == "large":
-            theirs = Getters(peer, [target], CONNECTIONS)
+            theirs = Getters(fustor.server, [target], CONNECTIONS)
             stack.callback(theirs.close)
             nodes = orjson.loads(theirs.expected[0].body)
             assert sum(1 for _ in walk(nodes)) == submissions.SUBMISSION_NODES
-            rivals.append(requests_of(FUSTOR, peer, theirs, requests, used))
+            rivals.append(requests_of(FUSTOR, fustor.server, theirs, requests, used))
         title = {
             "large": f"tree of {submissions.SUBMISSION_NODES} nodes",
             "small": f"tree of {1 + submissions.SUBS} nodes",
@@ -126,7 +90,7 @@ def test_requests(
             f"{title} over HTTP, {len(body):,} bytes",
             requests,
             "request",
-            requests_of(FUSION, filled, fusion, requests, used),
+            requests_of(FUSION, fusion.server, mine, requests, used),
             *rivals,
         )
     ledger.reach_lead(what, contest, BARE)
@@ -142,13 +106,13 @@ def test_requests(
         )
 
 
-def test_around(benchmark: BenchmarkFixture, ledger: Ledger, filled: Process, tmp_path: Path) -> None:
+def test_around(benchmark: BenchmarkFixture, ledger: Ledger, fusion: Filled, tmp_path: Path) -> None:
     """The same of many directories in turn: more than are remembered, so that each is rendered anew."""
     targets = [f"{TREE}?path={submissions.base(name)}" for name in submissions.names(NODES)[:AROUND]]
     with ExitStack() as stack:
-        fusion = Getters(filled, targets, CONNECTIONS)
-        stack.callback(fusion.close)
-        (tmp_path / "one").write_bytes(fusion.expected[0].body)
+        mine = Getters(fusion.server, targets, CONNECTIONS)
+        stack.callback(mine.close)
+        (tmp_path / "one").write_bytes(mine.expected[0].body)
         bare = stack.enter_context(bare_server(tmp_path / "one"))
         bare_getters = Getters(bare, ["/one"], CONNECTIONS)
         stack.callback(bare_getters.close)
@@ -159,7 +123,7 @@ def test_around(benchmark: BenchmarkFixture, ledger: Ledger, filled: Process, tm
             f"trees of {submissions.SUBMISSION_NODES} nodes, {len(targets)} directories in turn",
             2 * AROUND,
             "request",
-            requests_of(FUSION, filled, fusion, 2 * AROUND, used),
+            requests_of(FUSION, fusion.server, mine, 2 * AROUND, used),
             requests_of("bare Sanic, as many bytes", bare, bare_getters, 2 * AROUND, used),
         )
     ledger.facts.append(
@@ -170,13 +134,13 @@ def test_around(benchmark: BenchmarkFixture, ledger: Ledger, filled: Process, tm
     )
 
 
-def test_not_modified(benchmark: BenchmarkFixture, ledger: Ledger, filled: Process) -> None:
+def test_not_modified(benchmark: BenchmarkFixture, ledger: Ledger, fusion: Filled) -> None:
     """The whole tree, which the client has already."""
-    connection = Connection(filled.port)
+    connection = Connection(fusion.server.port)
     answer = connection.call("GET", f"{TREE}?max_depth=0")
     connection.close()
     (tag,) = [line for line in answer.raw.split(b"\r\n") if line.lower().startswith(b"etag:")]
-    getters = Getters(filled, [TREE], CONNECTIONS, [f"If-None-Match: {tag[6:].decode()}"])
+    getters = Getters(fusion.server, [TREE], CONNECTIONS, [f"If-None-Match: {tag[6:].decode()}"])
     assert getters.expected[0].status == 304
     used: dict[str, float] = {}
     contest = race(
@@ -185,7 +149,7 @@ def test_not_modified(benchmark: BenchmarkFixture, ledger: Ledger, filled: Proce
         "the whole tree, not modified (304)",
         3000,
         "request",
-        requests_of(FUSION, filled, getters, 3000, used),
+        requests_of(FUSION, fusion.server, getters, 3000, used),
     )
     getters.close()
     ledger.facts.append(
@@ -194,7 +158,7 @@ def test_not_modified(benchmark: BenchmarkFixture, ledger: Ledger, filled: Proce
 
 
 def test_search(
-    benchmark: BenchmarkFixture, ledger: Ledger, corpus: Corpus, filled: Process, peer: Process
+    benchmark: BenchmarkFixture, ledger: Ledger, corpus: Corpus, fusion: Filled, fustor: Filled
 ) -> None:
     """A part of one file's name."""
     target = f"/views/fs/search?pattern={RARE}"
@@ -218,8 +182,8 @@ def test_search(
             f"search for {RARE!r} among {corpus.nodes:,} names over HTTP",
             1,
             "search",
-            contender(FUSION, filled),
-            contender(FUSTOR, peer),
+            contender(FUSION, fusion.server),
+            contender(FUSTOR, fustor.server),
             rounds=SEARCHES,
         )
     chart = ledger.data.setdefault("latencies", {}).setdefault("search, a rare name", {})
