@@ -192,6 +192,13 @@ _TOTALS = {
     "sessions": count("Active ones."),
 }
 
+_SUMS = {
+    "path": string(),
+    "files": count("At or below it."),
+    "directories": count("The same; itself counts."),
+    "bytes": count("Sum of the files' sizes."),
+}
+
 STATS = _view(
     "stats",
     methods=_READ,
@@ -210,11 +217,8 @@ STATS = _view(
                     record(_TOTALS, "All."),
                     record(
                         {
-                            "path": string(),
+                            **_SUMS,
                             "content_type": string(enum=["directory", "file"]),
-                            "files": count(),
-                            "directories": count(),
-                            "bytes": count(),
                             "newest_change": count("The revision of the newest change at or below it."),
                         },
                         "One path.",
@@ -242,19 +246,13 @@ DU = _view(
             "Totals at and below `path`, the largest children of it and the largest files below it.",
             record(
                 {
-                    "path": string(),
-                    "files": count(),
-                    "directories": count(),
-                    "bytes": count(),
+                    **_SUMS,
                     "largest_children": array(
                         record(
                             {
+                                **_SUMS,
                                 "name": string(),
-                                "path": string(),
                                 "content_type": string(enum=["directory", "file"]),
-                                "bytes": count(),
-                                "files": count(),
-                                "directories": count(),
                             }
                         )
                     ),
