@@ -58,7 +58,7 @@ def find(
 
 
 def document(oracle: OracleIndex, entry: Entry) -> dict[str, Any]:
-    node = oracle._document(entry, 0, False)
+    node = oracle.tree(entry.path, max_depth=0)
     node.pop("children", None)
     return node
 

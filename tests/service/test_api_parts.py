@@ -31,7 +31,7 @@ from fusion.errors import Overloaded
 
 
 def test_an_unforeseen_error_is_a_500_without_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    request: Any = SimpleNamespace(method="GET", path="/views/fs/tree")
+    request: Any = SimpleNamespace(method="GET", path="/views/fs/tree", ctx=SimpleNamespace())
     response = Failures().response(request, RuntimeError("the secret reason"))
     assert response.status == 500
     assert response.content_type == "application/json"

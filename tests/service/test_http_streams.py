@@ -257,3 +257,4 @@ def test_a_server_that_stops_cuts_off_what_takes_longer(
     server.send_signal(signal.SIGTERM)
     until(lambda: server.process.poll() is not None)
     assert slow.body() is None
+    server.stop(silent=False)
