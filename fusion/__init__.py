@@ -3,6 +3,6 @@
 `PathIndex` is the compiled index, usable without any server; `fusion.cli` runs the service and the agent.
 """
 
-from fusion._index import Applied, Batch, Node, PathIndex, Stats
+from fusion._index import Applied, Batch, Child, Node, PathIndex, Stats, Usage
 
-__all__ = ["Applied", "Batch", "Node", "PathIndex", "Stats"]
+__all__ = ["Applied", "Batch", "Child", "Node", "PathIndex", "Stats", "Usage"]

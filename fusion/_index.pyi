@@ -75,6 +75,12 @@ class Child(NamedTuple):
     files: int
     directories: int
 
+class Usage(NamedTuple):
+    stats: Stats
+    revision: int
+    children: list[Child]
+    files: list[Node]
+
 @final
 class _TreeChunks(Iterator[memoryview]):
     @property
@@ -184,7 +190,7 @@ class PathIndex:
         max_seconds: float | None = None,
         _piece_bytes: int = ...,
     ) -> _FindChunks: ...
-    def largest(self, path: _Path = "/", top: int = 20) -> tuple[list[Child], list[Node]]: ...
+    def largest(self, path: _Path = "/", top: int = 20) -> Usage: ...
     def file_columns(self, path: _Path = "/") -> _FileColumns: ...
     def instant(self, note: bytes = b"") -> Instant: ...
     def save(self, file: _File, *, sync: bool = False, note: bytes = b"") -> int: ...

@@ -341,6 +341,9 @@ cdef extern from "_core/largest.h" nogil:
         ranking children
         ranking files
         largest_entry *entries
+        fusion_node node
+        fusion_dir sums
+        uint64_t revision
     void largest_init(largest *, size_t)
     void largest_close(largest *)
     largest_status largest_step(largest *, fusion_index *, const char *, size_t)
@@ -399,6 +402,9 @@ Child = namedtuple("Child", "name path is_dir bytes files directories", module="
 Child.__doc__ = """What a child of a directory takes up: name; path; is_dir; bytes, the sum of the sizes of all files at or below it;
 files, at or below it; directories, itself counted if it is one.
 """
+
+Usage = namedtuple("Usage", "stats revision children files", module="fusion")
+Usage.__doc__ = """What takes the bytes of a subtree: its Stats; the index's revision; the largest children, each a Child; the largest files, Nodes."""
 
 cdef extern from *:
     """
@@ -783,6 +789,13 @@ cdef void copy_facts(const fusion_index *ix, facts *found) noexcept nogil:
     found.longest_path = ix.longest_path
 
 
+cdef object make_stats(const fusion_node *node, const fusion_dir *sums):
+    """Stats of a node, whose directory record or, for a file, whose directory's `sums` is."""
+    if not node_is_dir(node):
+        return Stats(1, 0, node.size, sums.version)
+    return Stats(sums.files, <object>sums.dirs + 1, (<object>sums.bytes_hi << 64) + sums.bytes_lo, sums.version)
+
+
 cdef uint32_t copy_node(const fusion_index *ix, const path_arg *arg, fusion_node *node, fusion_dir *sums) noexcept nogil:
     cdef uint32_t id = find_path(ix, arg.path, arg.length)
     if id != NIL:
@@ -1066,9 +1079,7 @@ cdef class PathIndex:
             close_path(&arg)
         if id == NIL:
             raise KeyError(path)
-        if not node_is_dir(&found):
-            return Stats(1, 0, found.size, sums.version)
-        return Stats(sums.files, <object>sums.dirs + 1, (<object>sums.bytes_hi << 64) + sums.bytes_lo, sums.version)
+        return make_stats(&found, &sums)
 
     def oldest_directory(self):
         """(path, modified_time) of the described directory with the smallest modified_time, the root apart, or None."""
@@ -1260,7 +1271,7 @@ cdef class PathIndex:
     # ---- sums ----
 
     def largest(self, path="/", top=20):
-        """What takes the most bytes at one instant: (children, files), at most `top` (0 to 1000) of each, most bytes first, ties by path.
+        """What takes the most bytes, at one instant, as Usage: at most `top` (0 to 1000) children and files, most bytes first, ties by path.
 
         children: the direct children of `path` with all below them, each a Child. files: Nodes of files at or below `path`, at any
         depth. Raises KeyError for an unknown path, InvalidField (a ValueError) for a wrong top.
@@ -1283,7 +1294,7 @@ cdef class PathIndex:
                 raise KeyError(path)
             if status != LARGEST_OK:
                 raise MemoryError
-            return largest_children(&found), largest_files(&found)
+            return Usage(make_stats(&found.node, &found.sums), found.revision, largest_children(&found), largest_files(&found))
         finally:
             largest_close(&found)
             close_path(&arg)

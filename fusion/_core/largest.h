@@ -34,6 +34,9 @@ typedef struct {
     ranking children, files;
     largest_entry *entries; /* of the children, then of the files */
     uint32_t top;
+    fusion_node node; /* the top as it is at the instant, */
+    fusion_dir sums;  /* and its sums, or those of a file's directory */
+    uint64_t revision;
     uint32_t dir, next; /* the directory that is gone through, and its next child */
     text path;          /* of `dir`, with a slash behind it */
     size_t dir_len;
@@ -136,6 +139,9 @@ static inline largest_status largest_begin(largest *l, fusion_index *ix, const c
         return LARGEST_UNKNOWN;
     l->begun = true;
     const fusion_node *n = &ix->nodes[l->top];
+    l->node = *n;
+    l->sums = ix->dirs[node_is_dir(n) ? n->dir : ix->nodes[n->parent].dir];
+    l->revision = ix->revision;
     if (node_is_dir(n))
         return largest_enter(l, l->top) ? LARGEST_OK : LARGEST_NO_MEMORY;
     l->next = NIL;

@@ -17,17 +17,17 @@ def kind(is_dir: bool) -> str:
 
 def node_document(node: Node) -> dict[str, Any]:
     """A node as the index writes it, without children."""
+    name = shown(node.name)
     document = {
-        "name": shown(node.name),
+        "name": name,
         "content_type": kind(node.is_dir),
         "path": shown(node.path),
         "size": node.size,
         "modified_time": node.modified_time,
         "created_time": node.created_time,
     }
-    if (name := shown(node.name)) != node.name:
+    if name != node.name:
         document["raw_name"] = base64.b64encode(os.fsencode(node.name)).decode()
-        document["name"] = name
     return document
 
 
@@ -43,8 +43,8 @@ def sums_document(path: bytes, stats: Stats) -> dict[str, Any]:
 
 def usage_document(index: PathIndex, path: bytes, *, top: int) -> dict[str, Any]:
     """What takes the most bytes: up to `top` direct children and files anywhere below. Raises KeyError."""
-    children, files = index.largest(path, top)
-    return sums_document(path, index.stats(path)) | {
+    usage = index.largest(path, top)
+    return sums_document(path, usage.stats) | {
         "largest_children": [
             {
                 "name": shown(child.name),
@@ -54,9 +54,9 @@ def usage_document(index: PathIndex, path: bytes, *, top: int) -> dict[str, Any]
                 "files": child.files,
                 "directories": child.directories,
             }
-            for child in children
+            for child in usage.children
         ],
-        "largest_files": [node_document(node) for node in files],
+        "largest_files": [node_document(node) for node in usage.files],
     }
 
 

@@ -32,7 +32,7 @@ from fusion.api.tree import START, Question, answer_tree, path_not_found, questi
 from fusion.datastore import Datastore
 from fusion.events import parse_object
 
-# Below this many nodes a search takes less time than the way to a thread and back.
+# Below this many nodes a search of names takes hardly longer than the way to a thread and back.
 INLINE_NAMES = 50_000
 READ = ["GET", "HEAD"]
 
@@ -111,8 +111,12 @@ async def search(request: Request, datastore: Datastore) -> BaseHTTPResponse:
     start = asked["cursor"] or START
     asked["cursor"] = None if start == START else start
     find = partial(index.find_chunks, asked.pop("pattern"), **asked, max_seconds=context.limits.seconds)
+    is_quick = asked["match"] == "name" and (asked["sort"] is None or asked["limit"] is not None)
     try:
-        pieces = find() if len(index) <= INLINE_NAMES else await context.workers.view(find)
+        if is_quick and len(index) <= INLINE_NAMES:
+            pieces = find()
+        else:
+            pieces = await context.workers.view(find)
     except KeyError:  # it went meanwhile
         raise path_not_found(path) from None
     except TimeoutError:

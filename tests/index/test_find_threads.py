@@ -69,7 +69,7 @@ def ages(index: PathIndex) -> Any:
 
 
 def sums(index: PathIndex) -> Any:
-    children, files = index.largest("/", 5)
+    _, _, children, files = index.largest("/", 5)
     return children, files
 
 

@@ -47,8 +47,9 @@ def both(rows: list[tuple[str, int, float, bool]]) -> tuple[PathIndex, OracleInd
 
 
 def compare_largest(index: PathIndex, oracle: OracleIndex, path: bytes, top: int) -> None:
-    children, files = index.largest(path, top)
+    stats, _, children, files = index.largest(path, top)
     expected_children, expected_files = find_oracle.largest(oracle, path, top)
+    assert stats == index.stats(path)
     assert [tuple(child) for child in children] == expected_children
     assert [node._astuple() for node in files] == [tuple(node) for node in expected_files]
 

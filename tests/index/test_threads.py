@@ -98,7 +98,7 @@ def read_find(index: PathIndex) -> None:
 
 
 def read_largest(index: PathIndex) -> None:
-    children, files = index.largest("/d", FILES)
+    _, _, children, files = index.largest("/d", FILES)
     one_generation([(node.size, node.modified_time) for node in files])
     assert sum(child.bytes for child in children) == FILES * files[0].size
 
