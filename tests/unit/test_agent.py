@@ -525,7 +525,12 @@ def test_a_root_that_goes_away_and_comes_back(fake: FakeFusion, tmp_path: Path, 
 
 def test_phases(fake: FakeFusion, root: Path) -> None:
     phases: list[Phase] = []
-    follow(fake, root, on_phase=phases.append)
+
+    async def run() -> None:
+        async with running(fake, root, on_phase=phases.append):
+            await until(lambda: len(phases) == 3)  # the last one begins once the snapshot's end is answered
+
+    asyncio.run(run())
     assert phases == [Phase.CONNECTING, Phase.SCANNING, Phase.FOLLOWING]
 
 
