@@ -1,6 +1,6 @@
 """Answers of any size: made and sent piece by piece, at the pace of the client.
 
-The pieces share one buffer, so that a request holds a few hundred KiB however large its answer is. A failure
+The pieces share one buffer, so that a request holds half a MiB however large its answer is. A failure
 on the way ends the connection before the last chunk: no client can take a part for the whole.
 """
 
@@ -28,6 +28,8 @@ log = logging.getLogger("fusion.api")
 
 # So many answers are sent at once: each one keeps an instant of the index, which the writer has to heed.
 MOST_STREAMS = 256
+# Of a piece: larger ones keep others waiting longer, smaller ones go round the loop more often for as much.
+PIECE_BYTES = 512 * 1024
 WATCH_SECONDS = 1.0
 # A client that takes nothing for so long is cut off.
 STALL_SECONDS = 60.0
@@ -164,6 +166,8 @@ class StreamedAnswer(BaseHTTPResponse):
                 work = self.compressor.finish if piece is None else partial(self.compressor.add, piece)
                 if packed := await self._workers.view(work):
                     self._write(protocol.transport, packed)
+            # Others have their turn even where the system takes everything at once, which makes nobody wait.
+            await asyncio.sleep(0)
             await protocol.send(b"")  # returns when the system has all of it: the buffer is free again
             if piece is None:
                 return

@@ -16,6 +16,7 @@ from fusion.api.limits import NODE_BYTES, Size
 from fusion.api.patience import Patience
 from fusion.api.questions import LONGEST, remembering
 from fusion.api.sending import accepted, compressed, cursor_field, send, tag_field
+from fusion.api.streaming import PIECE_BYTES
 from fusion.datastore import Datastore
 from fusion.errors import InvalidField, PathNotFound
 
@@ -91,7 +92,13 @@ async def answer_tree(
         return await whole_tree(request, datastore, ready, asked, nodes, JSON % revision, tag)
     cursor = None if asked.start == START else asked.start
     open_pieces = partial(
-        index.tree_chunks, path, **asked.shape, format=asked.format, limit=asked.limit, cursor=cursor
+        index.tree_chunks,
+        path,
+        **asked.shape,
+        format=asked.format,
+        limit=asked.limit,
+        cursor=cursor,
+        _piece_bytes=PIECE_BYTES,
     )
     pieces = open_pieces()
     datastore.check_ready(ready)
