@@ -1775,7 +1775,7 @@ cdef class _TreeChunks:
             if cursor is not None:
                 read_page_cursor(cursor, &request, &begin)
                 begins = &begin
-            if piece_bytes == CHUNK_BYTES:
+            if piece_bytes >= CHUNK_BYTES:
                 self.whole = small_tree(owner, &request, begins, &end, &facts)
             if self.whole is None:
                 status = self.open(&request, begins, &end, &facts, piece_bytes)

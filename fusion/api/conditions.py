@@ -21,18 +21,18 @@ def entity_tag(instance: int, version: int) -> str:
     return f"{instance:x}-{version:x}"
 
 
-def is_known(tag: str, fields: Iterable[str]) -> bool:
-    """Whether If-None-Match fields name the tag, in any content coding (RFC 9110, 13.1.2)."""
+def known_tag(tag: str, fields: Iterable[str]) -> str | None:
+    """The tag as If-None-Match fields name it, in any coding (RFC 9110, 13.1.2); None: they do not."""
     for field in fields:
         if field.strip() == "*":
-            return True
+            return tag
         for found in _TAG.findall(field):
             if found.startswith(tag) and found[len(tag) :] in _VARIANTS:
-                return True
-    return False
+                return str(found)
+    return None
 
 
-def is_asked_again(request: Request, tag: str) -> bool:
-    """Whether whoever asks has the answer already."""
+def asked_again(request: Request, tag: str) -> str | None:
+    """The tag of the answer that whoever asks has already: the one that 304 tells (RFC 9110, 15.4.5)."""
     headers = request.headers
-    return "if-none-match" in headers and is_known(tag, headers.getall("if-none-match"))
+    return known_tag(tag, headers.getall("if-none-match")) if "if-none-match" in headers else None

@@ -9,7 +9,7 @@ from sanic import Request
 from sanic.response import BaseHTTPResponse
 
 from fusion.api.answers import Answer
-from fusion.api.conditions import entity_tag, is_asked_again
+from fusion.api.conditions import asked_again, entity_tag
 from fusion.api.description.views import TREE
 from fusion.api.freshness import JSON, NDJSON, fresh
 from fusion.api.limits import NODE_BYTES, Size
@@ -80,8 +80,8 @@ async def answer_tree(
     except KeyError:
         raise path_not_found(path) from None
     tag = entity_tag(index.instance, version)
-    if is_asked_again(request, tag):
-        return Answer(b"", JSON % revision + tag_field(tag), 304)
+    if known := asked_again(request, tag):
+        return Answer(b"", JSON % revision + tag_field(known), 304)
     nodes = files + directories
     if (
         nodes <= INLINE_NODES

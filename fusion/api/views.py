@@ -18,7 +18,7 @@ from sanic.response import BaseHTTPResponse
 
 from fusion._index import PathIndex, Stats
 from fusion.api.answers import Answer
-from fusion.api.conditions import entity_tag, is_asked_again
+from fusion.api.conditions import asked_again, entity_tag
 from fusion.api.description.views import DU, HISTOGRAM, SEARCH, STATS, TREE
 from fusion.api.documents import histogram_document, kind, sums_document, usage_document
 from fusion.api.freshness import JSON, fresh
@@ -71,7 +71,7 @@ async def stats(request: Request, datastore: Datastore) -> BaseHTTPResponse:
     tag = entity_tag(index.instance, found.version)
     # Without a path there are figures that change while the tree does not: the tag is a weak one.
     fields = JSON % revision + tag_field(tag, weak=path is None)
-    if is_asked_again(request, tag):
+    if asked_again(request, tag):
         return Answer(b"", fields, 304)
     body = all_stats(request, datastore) if path is None else orjson.dumps(path_stats(path, found))
     if not datastore.is_unbroken(ready):
@@ -106,8 +106,8 @@ async def search(request: Request, datastore: Datastore) -> BaseHTTPResponse:
     ready = await fresh(datastore, ready, asked.pop("min_revision"), Patience())
     context, index, path = request.app.ctx, datastore.index, asked["path"]
     tag = tag_of(index, path)
-    if is_asked_again(request, tag):
-        return Answer(b"", JSON % index.revision + tag_field(tag), 304)
+    if known := asked_again(request, tag):
+        return Answer(b"", JSON % index.revision + tag_field(known), 304)
     start = asked["cursor"] or START
     asked["cursor"] = None if start == START else start
     find = partial(index.find_chunks, asked.pop("pattern"), **asked, max_seconds=context.limits.seconds)
@@ -177,8 +177,8 @@ async def summary(
     index, path = datastore.index, asked["path"]
     revision = index.revision
     tag = tag_of(index, path)
-    if is_lasting and is_asked_again(request, tag):
-        return Answer(b"", JSON % revision + tag_field(tag), 304)
+    if is_lasting and (known := asked_again(request, tag)):
+        return Answer(b"", JSON % revision + tag_field(known), 304)
     try:
         document = await request.app.ctx.workers.view(work, index, path)
     except KeyError:  # it went meanwhile

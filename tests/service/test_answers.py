@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusion.api.compression import CODINGS, accepted_coding, zstd
-from fusion.api.conditions import entity_tag, is_known
+from fusion.api.conditions import entity_tag, known_tag
 
 DECODERS = {"gzip": lambda body: zlib.decompress(body, wbits=31), "zstd": zstd.decompress}
 
@@ -83,7 +83,7 @@ TAG = entity_tag(0xABC, 7)
     ],
 )
 def test_which_tags_are_known(fields: list[str], known: bool) -> None:
-    assert is_known(TAG, fields) == known
+    assert (known_tag(TAG, fields) is not None) == known
 
 
 @given(
@@ -91,4 +91,6 @@ def test_which_tags_are_known(fields: list[str], known: bool) -> None:
 )
 def test_a_tag_is_of_one_index_and_one_version(one: int, version: int, other: int, later: int) -> None:
     assert (entity_tag(one, version) == entity_tag(other, later)) == ((one, version) == (other, later))
-    assert is_known(entity_tag(one, version), [f'"{entity_tag(one, version)}"'])
+    tag = entity_tag(one, version)
+    assert known_tag(tag, [f'"{tag}"']) == tag
+    assert known_tag(tag, [f'W/"{tag}-zstd"']) == f"{tag}-zstd"

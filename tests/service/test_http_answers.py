@@ -136,6 +136,7 @@ def test_codings_hold_the_same(twin: Twin, target: str) -> None:
             assert answer.headers["etag"] == plain.headers["etag"][:-1] + f'-{coding}"'
             known = get(twin, target, Accept_Encoding=coding, If_None_Match=answer.headers["etag"])
             assert known.status_code == 304
+            assert known.headers["etag"] == answer.headers["etag"]
 
 
 # HEAD
