@@ -13,6 +13,7 @@ import pytest
 from fake_fusion import Answer, FakeFusion
 
 from fusion import cli
+from fusion.commands.base import size_text
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -267,4 +268,4 @@ def test_a_reader_that_has_seen_enough(fake: FakeFusion, run: Run) -> None:
     ],
 )
 def test_sizes(size: int, text: str) -> None:
-    assert cli.size_text(size) == text
+    assert size_text(size) == text

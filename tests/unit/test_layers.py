@@ -52,7 +52,9 @@ TABLE = {
     "agent": ["agent.*"],
     "agent.*": [*LEAVES, "agent", "agent.*"],
     "console": [],
-    "cli": ["*"],
+    "commands": [],
+    "commands.*": ["*"],
+    "cli": ["commands", "commands.*"],
     "__main__": ["cli"],
     "": [*LEAVES, "_index"],  # fusion/__init__.py
 }
@@ -63,10 +65,10 @@ OUTSIDE = {
     "sanic": ["api", "api.*"],
     "backports": ["api.*"],
     "compression": ["api.*"],
-    "uvloop": ["api", "api.*", "cli"],
-    "httpx": ["agent.*", "cli"],
+    "uvloop": ["api", "api.*", "commands.*"],
+    "httpx": ["agent.*", "commands.*"],
     "inotify_simple": ["agent.*"],
-    "rich": ["agent.*", "cli"],
+    "rich": ["agent.*", "commands.*"],
     "numpy": ["_index", "histogram"],
     "orjson": ["*"],
 }
