@@ -240,7 +240,7 @@ def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "ask", interrupt)
+    monkeypatch.setattr("fusion.commands.stats.ask", interrupt)
     assert run("stats") == (130, "", "")
 
 
