@@ -51,7 +51,9 @@ if SANITIZE and SANITIZE not in SANITIZERS:
     sys.exit(f"FUSION_SANITIZE: one of {', '.join(SANITIZERS)} is needed, not {SANITIZE}")
 
 compile_args = ["-std=gnu11", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-unused-function"]
-compile_args += ["-O1", "-g"] if DEBUG else ["-O3"]
+# Interpreters are often built with -g, which makes the module three times as large and tells the directories
+# of this machine.
+compile_args += ["-O1", "-g"] if DEBUG else ["-O3", "-g0"]
 link_args: list[str] = []
 if DEBUG:
     compile_args.append("-DFUSION_SMALL_BLOCKS")

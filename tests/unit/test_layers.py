@@ -33,6 +33,7 @@ TABLE = {
     "files": [],
     "_index": BELOW_INDEX,
     "histogram": [*LEAVES, ""],
+    "version": [],
     "settings": LEAVES,
     "clock": LEAVES,
     "sessions": [*LEAVES, "clock", "settings"],
@@ -48,19 +49,20 @@ TABLE = {
     "check": [*LEAVES, "_index", "checkpoints", "journal", "records", "sqlite_log", "unsynced"],
     "datastore": [*ENGINE, *STORE, "records"],
     "api": ["api.*"],
-    "api.*": [*ENGINE, *STORE, "histogram", "api", "api.*"],
+    "api.*": [*ENGINE, *STORE, "histogram", "version", "api", "api.*"],
     "agent": ["agent.*"],
     "agent.*": [*LEAVES, "agent", "agent.*"],
     "console": [],
     "commands": [],
     "commands.*": ["*"],
-    "cli": ["commands", "commands.*"],
+    "cli": ["commands", "commands.*", "version"],
     "__main__": ["cli"],
     "": [*LEAVES, "_index"],  # fusion/__init__.py
 }
 
 # third-party package -> the modules that may import it
 OUTSIDE = {
+    "shtab": ["commands.*"],
     "google_crc32c": ["sqlite_log"],
     "sanic": ["api", "api.*"],
     "backports": ["api.*"],
