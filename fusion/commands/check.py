@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     check.add_argument("--config", metavar="FILE", help="configuration file (TOML), for its data directory")
-    check.add_argument("--data-dir", metavar="D", help="data directory; wins over the file")
+    check.add_argument("--data-dir", metavar="DIR", help="data directory; wins over the file")
     check.add_argument("--json", action="store_true", help="print what was found as JSON")
     check.set_defaults(run=run)
 

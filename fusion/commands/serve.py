@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
     serve.add_argument("--config", required=True, metavar="FILE", help="configuration file (TOML)")
     serve.add_argument("--host", metavar="H", help="address to listen on; wins over the file")
     serve.add_argument("--port", metavar="P", type=port_number, help="port to listen on; wins over the file")
-    serve.add_argument("--data-dir", metavar="D", help="data directory; wins over the file")
+    serve.add_argument("--data-dir", metavar="DIR", help="data directory; wins over the file")
     serve.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     serve.set_defaults(run=run)
 
