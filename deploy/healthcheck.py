@@ -1,7 +1,7 @@
 """Exit status 0 when the server of this container answers, 1 when it does not.
 
-FUSION_URL tells where it is (default http://127.0.0.1:8102). It is asked over the loopback, where a certificate
-has nothing to prove, so that of an https URL is not checked.
+FUSION_URL tells where it is (default http://127.0.0.1:8102). It is asked over the loopback, where a
+certificate has nothing to prove, so that of an https URL is not checked.
 """
 
 from __future__ import annotations

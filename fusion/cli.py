@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from fusion.commands import check, completion, find, serve, settings, stats, tree, watch
@@ -99,3 +99,12 @@ def parser() -> argparse.ArgumentParser:
         for module in modules:
             module.add(Heading(commands, listed))
     return root
+
+
+def parsers(above: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser and those of all commands below it, in the order of the help."""
+    yield above
+    for action in above._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from parsers(below)

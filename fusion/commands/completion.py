@@ -5,7 +5,6 @@ The script is static: a shell that completes starts no Python.
 
 import argparse
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 SHELLS = ("bash", "zsh", "fish")
@@ -35,22 +34,14 @@ def run(options: argparse.Namespace) -> int:
     """`fusion completion`."""
     import shtab
 
-    from fusion.cli import parser
+    from fusion.cli import parser, parsers
 
     root = parser()
-    for action in actions(root):
-        if action.metavar == "FILE":
-            action.complete = shtab.FILE  # type: ignore[attr-defined]
-        elif action.metavar == "DIR":
-            action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    for command in parsers(root):
+        for action in command._actions:
+            if action.metavar == "FILE":
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+            elif action.metavar == "DIR":
+                action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
     sys.stdout.write(shtab.complete(root, options.shell))
     return 0
-
-
-def actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """All arguments of a parser and of the parsers of its commands."""
-    for action in parser._actions:
-        yield action
-        if isinstance(action, argparse._SubParsersAction):
-            for command in action.choices.values():
-                yield from actions(command)

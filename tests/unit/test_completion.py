@@ -6,7 +6,6 @@ import argparse
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,21 +41,10 @@ def completed(shell: str, script: Path, *words: str) -> set[str]:
     return {line.partition("\t")[0] for line in done.stdout.splitlines() if line}
 
 
-def commands(parser: argparse.ArgumentParser, *words: str) -> Iterator[tuple[list[str], set[str], set[str]]]:
-    """Every command as words, with its commands and its long options that a user should see."""
-    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    names = {name for action in below for name in action.choices}
-    options = {
-        option
-        for action in parser._actions
-        if action.help != argparse.SUPPRESS
-        for option in action.option_strings
-        if option.startswith("--")
-    }
-    yield [*words], names, options
-    for action in below:
-        for name, command in action.choices.items():
-            yield from commands(command, *words, name)
+def options(parser: argparse.ArgumentParser) -> set[str]:
+    """The long options that a user should see."""
+    actions = [action for action in parser._actions if action.help != argparse.SUPPRESS]
+    return {option for action in actions for option in action.option_strings if option.startswith("--")}
 
 
 @pytest.fixture(params=["bash", "fish"])
@@ -74,10 +62,12 @@ def file(shell: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Path:
 
 
 def test_every_command_and_option_is_offered(shell: str, file: Path) -> None:
-    for words, names, options in commands(cli.parser(), "fusion"):
-        if names:
-            assert completed(shell, file, *words, "") >= names, words
-        assert completed(shell, file, *words, "--") == options, words
+    """`prog` of a parser is the words that lead to it."""
+    for parser in cli.parsers(cli.parser()):
+        above, _, name = parser.prog.rpartition(" ")
+        if above:
+            assert name in completed(shell, file, *above.split(), ""), parser.prog
+        assert completed(shell, file, *parser.prog.split(), "--") == options(parser), parser.prog
 
 
 def test_what_was_begun_is_completed(shell: str, file: Path) -> None:
