@@ -6,6 +6,7 @@ person and ``extra`` holds the fields that go into the JSON body beside the two.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, ClassVar
 
@@ -74,6 +75,17 @@ class Unauthorized(FusionError):
     status = 401
     code = "unauthorized"
     default_detail = "send a valid API key in the X-API-Key header"
+
+
+class TooManyRequests(FusionError):
+    """More than this client may ask for now."""
+
+    status = 429
+    code = "too_many_requests"
+
+    def __init__(self, detail: str, *, wait_seconds: float) -> None:
+        self.retry_after_seconds = max(1, math.ceil(wait_seconds))
+        super().__init__(detail)
 
 
 class Forbidden(FusionError):
@@ -307,6 +319,12 @@ class SettingsError(FusionError, ValueError):
 
     code = "invalid_settings"
     default_detail = "a setting is wrong"
+
+
+class UnknownKey(FusionError, KeyError):
+    """There is no API key of this id."""
+
+    code = "unknown_key"
 
 
 class DamagedFile(FusionError, ValueError):

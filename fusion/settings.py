@@ -13,19 +13,38 @@ import hashlib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fusion.errors import SettingsError
+from fusion.kinds import (
+    BOOLEAN,
+    MOMENT,
+    Setting,
+    integer,
+    matching,
+    one_of,
+    read_table,
+    refuse_unknown,
+    require,
+    shown,
+    some_of,
+    text,
+)
+from fusion.kinds import path as a_path
 
 SCOPES = ("read", "ingest", "admin")
 # Of what is acknowledged, what survives: a power cut too; the end of the process; nothing.
 DURABILITIES = ("fsync", "os", "none")
 
 MIB, GIB = 1 << 20, 1 << 30
+
+DATASTORE_NAME = "[A-Za-z0-9_-]{1,64}"
+SHA256 = matching("[0-9a-fA-F]{64}", "the SHA-256 of a key as 64 hex digits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +58,12 @@ class ServerSettings:
     max_answer_bytes: int = 16 * GIB
     max_answer_seconds: int = 3600
     max_kept_bytes: int = 256 * MIB
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    allow_plaintext: bool = False
+    key_requests_per_second: int = 0
+    key_bytes_per_second: int = 0
+    failed_tries_per_minute: int = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +77,26 @@ class DatastoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class KeySettings:
-    """What one API key opens. The key itself is known by its SHA-256 only, as 64 lower-case hex digits."""
+    """What one API key opens, until when, and how much of it.
+
+    key_sha256: the SHA-256 of the key, as 64 lower-case hex digits; the key itself is not known.
+    id, created: of a key that `fusion keys` made. expires: in UTC.
+    requests_per_second, bytes_per_second: 0 is no limit, None what `[server]` says for all keys.
+    """
 
     key_sha256: str
     datastore: str
     scopes: tuple[str, ...] = SCOPES
+    expires: datetime | None = None
+    requests_per_second: int | None = None
+    bytes_per_second: int | None = None
+    id: str | None = None
+    created: datetime | None = None
 
-    @classmethod
-    def of(cls, key: str, datastore: str, scopes: tuple[str, ...] = SCOPES) -> KeySettings:
-        """The settings of a key given in plain."""
-        return cls(hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest(), datastore, scopes)
+
+def sha256_of(key: str) -> str:
+    """What is known of a key, in hex."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +118,9 @@ def load_settings(
     Raises SettingsError.
     """
     document = {"datastores": {"default": {}}} if path is None else _read_file(path)
-    _refuse_unknown(document, ("server", "datastores", "keys"), "")
+    refuse_unknown(document, ("server", "datastores", "keys"), "")
 
-    server = _read_table(document.get("server", {}), _SERVER, "server")
+    server = read_table(document.get("server", {}), _SERVER, "server")
     for key in _SERVER:
         variable = f"FUSION_{key.upper()}"
         if environ.get(variable):
@@ -99,144 +134,121 @@ def load_settings(
 
     datastores = _read_datastores(document.get("datastores", {}))
     keys = _read_keys(document.get("keys", []), datastores)
+    if "tls_key" in server and "tls_certificate" not in server:
+        raise SettingsError("server.tls_key: must come with tls_certificate, to which it belongs")
     return Settings(ServerSettings(**server), MappingProxyType(datastores), keys)
-
-
-class _Kind(NamedTuple):
-    """One kind of value: what is allowed, in words, how a value is checked (None: it is wrong), and how it is
-    written in the environment, where everything is text."""
-
-    allowed: str
-    check: Callable[[Any], Any]
-    from_text: Callable[[str], Any] = str
-
-    def read(self, value: Any, where: str) -> Any:
-        checked = self.check(value)
-        if checked is None:
-            raise SettingsError(f"{where}: must be {self.allowed}, not {_shown(value)}")
-        return checked
-
-
-def _integer(least: int, most: int) -> _Kind:
-    def check(value: Any) -> int | None:
-        return value if type(value) is int and least <= value <= most else None
-
-    def from_text(text: str) -> int | str:
-        return int(text) if re.fullmatch("[0-9]{1,18}", text) else text
-
-    return _Kind(f"an integer from {least} to {most}", check, from_text)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value and "\0" not in value else None
-
-
-def _path(value: Any) -> Path | None:
-    return value if isinstance(value, Path) else None if _text(value) is None else Path(value)
-
-
-def _boolean(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _sha256(value: Any) -> str | None:
-    return value.lower() if isinstance(value, str) and re.fullmatch("[0-9a-fA-F]{64}", value) else None
-
-
-def _durability(value: Any) -> str | None:
-    return value if isinstance(value, str) and value in DURABILITIES else None
-
-
-def _scopes(value: Any) -> tuple[str, ...] | None:
-    if not isinstance(value, list) or not value or any(scope not in SCOPES for scope in value):
-        return None
-    return tuple(scope for scope in SCOPES if scope in value)
-
-
-class Setting(NamedTuple):
-    """One setting of a table: its kind, what it does (sentences in Markdown), the unit of a number, and
-    whether the file has to have it."""
-
-    kind: _Kind
-    effect: str
-    unit: str = ""
-    required: bool = False
 
 
 _SERVER = {
     "host": Setting(
-        _Kind("a host name or address", _text),
+        text("a host name or address"),
         "Address to listen on. `0.0.0.0` and `::` are all addresses of the machine.",
     ),
     "port": Setting(
-        _integer(0, 65_535),
+        integer(0, 65_535),
         "TCP port to listen on. 0 takes any free one; the line `listening on` tells which.",
     ),
     "data_dir": Setting(
-        _Kind("the path of a directory", _path),
+        a_path("the path of a directory"),
         "Directory of journals and checkpoints, made when it is missing. A relative path begins at the "
         "working directory. One running server owns it; a second one is refused.",
     ),
     "max_body_bytes": Setting(
-        _integer(1, GIB),
+        integer(1, GIB),
         "Largest body of a request, as received and, separately, as decompressed. A larger one is answered "
         "413 `body_too_large`.",
         "bytes",
     ),
     "min_free_bytes": Setting(
-        _integer(0, 1024 * GIB),
+        integer(0, 1024 * GIB),
         "Room that is kept free on the file system of the data directory. With less, pushes are answered "
         "507 `disk_full` until there is room again; views go on.",
         "bytes",
     ),
     "max_answer_nodes": Setting(
-        _integer(1, 1 << 30),
+        integer(1, 1 << 30),
         "Most nodes of one answer. One that would have more is answered 413 `answer_too_large`, with a "
         "cursor to read it in pages.",
         "nodes",
     ),
     "max_answer_bytes": Setting(
-        _integer(1, 1024 * GIB),
+        integer(1, 1024 * GIB),
         "Most bytes of one answer, before it is compressed. A larger one is answered 413 `answer_too_large`.",
         "bytes",
     ),
     "max_answer_seconds": Setting(
-        _integer(1, 365 * 86_400),
+        integer(1, 365 * 86_400),
         "Longest time in which one answer is made and taken by its client. The connection is closed then.",
         "seconds",
     ),
     "max_kept_bytes": Setting(
-        _integer(0, 1024 * GIB),
+        integer(0, 1024 * GIB),
         "Most memory for the past that answers under way still show while the tree changes. Beyond it, the "
         "answer that has taken longest is cut off.",
         "bytes",
     ),
+    "tls_certificate": Setting(
+        a_path("the path of a file"),
+        "Certificate chain in PEM form, the server's own certificate first. With it the service speaks TLS "
+        "(1.2 and newer) only. A file that changes is read again by itself, and at SIGHUP.",
+    ),
+    "tls_key": Setting(
+        a_path("the path of a file"),
+        "Private key of the certificate, in PEM form and without a passphrase. Not needed where the "
+        "certificate's file has it as well.",
+    ),
+    "allow_plaintext": Setting(
+        BOOLEAN,
+        "Whether to listen without TLS on an address that other machines reach. API keys and names then "
+        "cross the network in plain; behind a proxy that speaks TLS, or in a network of its own, that may "
+        "be what you want.",
+    ),
+    "key_requests_per_second": Setting(
+        integer(0, 1 << 31),
+        "Requests that one API key may make, on average; it can save up for 5 seconds. More of them are "
+        "answered 429 `too_many_requests`. 0: no limit. A key can have a limit of its own.",
+        "requests per second",
+    ),
+    "key_bytes_per_second": Setting(
+        integer(0, 1 << 50),
+        "Bytes of bodies that one API key may send and be sent, on average; it can save up for 5 seconds, "
+        "and what a request takes beyond that has to be waited for by the next one. 0: no limit. A key can "
+        "have a limit of its own.",
+        "bytes per second",
+    ),
+    "failed_tries_per_minute": Setting(
+        integer(0, 1 << 31),
+        "Wrong API keys that one address (of IPv6: one network of 64 bits) may present, on average; it can "
+        "save up for a minute. More of them are answered 429 `too_many_requests`, without a look at the "
+        "key unless it was seen to be right before. 0: no limit.",
+        "tries per minute",
+    ),
 }
 _DATASTORE = {
     "session_timeout_seconds": Setting(
-        _integer(1, 365 * 86_400),
+        integer(1, 365 * 86_400),
         "Silence after which a session expires. When it was the one with authority, views are answered 503 "
         "`stale` until a new session's snapshot has ended.",
         "seconds",
     ),
     "allow_concurrent_push": Setting(
-        _Kind("true or false", _boolean),
+        BOOLEAN,
         "Whether sessions push beside one another. With `false` a new session makes the ones before it "
         "obsolete (419); with `true` they go on with changes, and only the newest one sends snapshots.",
     ),
     "queue_bytes": Setting(
-        _integer(1, 64 * GIB),
+        integer(1, 64 * GIB),
         "Most memory for pushes that were taken and are not applied yet. Beyond it, a push waits up to 3 s "
         "for room and is answered 503 `overloaded` then.",
         "bytes",
     ),
     "durability": Setting(
-        _Kind(f"one of {', '.join(DURABILITIES)}", _durability),
+        one_of(*DURABILITIES),
         "What survives of that which was acknowledged: with `fsync` a power cut and the end of the process, "
         "with `os` the end of the process, with `none` nothing. See [durability.md](durability.md).",
     ),
     "checkpoint_bytes": Setting(
-        _integer(0, 1024 * GIB),
+        integer(0, 1024 * GIB),
         "Least growth of the journal between two checkpoints (and at least a quarter of the newest one). "
         "Less of it starts sooner after a crash, more of it writes less to the disk.",
         "bytes",
@@ -244,24 +256,42 @@ _DATASTORE = {
 }
 _KEY = {
     "key_sha256": Setting(
-        _Kind("the SHA-256 of a key as 64 hex digits", _sha256),
+        SHA256,
         "The SHA-256 of an API key, as `sha256sum` prints it. Either this or `key` has to be there.",
     ),
     "key": Setting(
-        _Kind("a key in plain", _text),
+        text("a key in plain"),
         "An API key in plain, for trials only: whoever reads the file has the key.",
     ),
     "datastore": Setting(
-        _Kind("the name of a datastore", _text),
+        text("the name of a datastore"),
         "The one datastore that the key opens, configured in this file.",
         required=True,
     ),
     "scopes": Setting(
-        _Kind(f"a list of one or more of {', '.join(SCOPES)}", _scopes),
+        some_of(*SCOPES),
         "What the key may do: `read` asks views, `ingest` is for agents, `admin` resets a datastore. None "
         "of them includes another.",
         required=True,
     ),
+    "expires": Setting(MOMENT, "When the key ends to be one."),
+    "requests_per_second": Setting(
+        integer(0, 1 << 31),
+        "Instead of `key_requests_per_second` of `[server]`. 0: no limit.",
+        "requests per second",
+    ),
+    "bytes_per_second": Setting(
+        integer(0, 1 << 50),
+        "Instead of `key_bytes_per_second` of `[server]`. 0: no limit.",
+        "bytes per second",
+    ),
+}
+# What `fusion keys` writes into the data directory.
+KEPT_KEY = {
+    "id": Setting(matching("[0-9a-f]{8}", "8 hex digits"), "What names the key.", required=True),
+    "key_sha256": _KEY["key_sha256"]._replace(required=True),
+    **{name: setting for name, setting in _KEY.items() if name not in ("key", "key_sha256")},
+    "created": Setting(MOMENT, "When the key was made.", required=True),
 }
 
 
@@ -278,7 +308,7 @@ class Table(NamedTuple):
         """The default as the file would have it, with its size in words; "" for a setting that has none."""
         known = {field.name: field.default for field in fields(self.defaults)}
         value = MISSING if self.settings[key].required else known.get(key, MISSING)
-        if value is MISSING:
+        if value is MISSING or value is None:
             return ""
         if isinstance(value, bool):
             return str(value).lower()
@@ -324,11 +354,11 @@ def _read_datastores(tables: Any) -> dict[str, DatastoreSettings]:
         raise SettingsError("datastores: must be one or more tables [datastores.<name>]")
     datastores = {}
     for name, table in tables.items():
-        if not re.fullmatch("[A-Za-z0-9_-]{1,64}", name):
+        if not re.fullmatch(DATASTORE_NAME, name):
             raise SettingsError(
-                f"datastores.{_shown(name)}: a name must be 1 to 64 letters (A-Z, a-z), digits, '_' or '-'"
+                f"datastores.{shown(name)}: a name must be 1 to 64 letters (A-Z, a-z), digits, '_' or '-'"
             )
-        datastores[name] = DatastoreSettings(**_read_table(table, _DATASTORE, f"datastores.{name}"))
+        datastores[name] = DatastoreSettings(**read_table(table, _DATASTORE, f"datastores.{name}"))
     return datastores
 
 
@@ -338,43 +368,18 @@ def _read_keys(tables: Any, datastores: Mapping[str, DatastoreSettings]) -> tupl
     keys: dict[str, KeySettings] = {}
     for number, table in enumerate(tables):
         where = f"keys[{number}]"
-        values = _read_table(table, _KEY, where)
+        values = read_table(table, _KEY, where)
         if ("key" in values) == ("key_sha256" in values):
             raise SettingsError(f"{where}: must have either key_sha256 or key")
-        for key, setting in _KEY.items():
-            if setting.required and key not in values:
-                raise SettingsError(f"{where}.{key}: is missing; must be {setting.kind.allowed}")
+        require(values, _KEY, where)
         if (name := values["datastore"]) not in datastores:
             raise SettingsError(
-                f"{where}.datastore: must be one of {', '.join(datastores)}, not {_shown(name)}"
+                f"{where}.datastore: must be one of {', '.join(datastores)}, not {shown(name)}"
             )
         if "key" in values:
-            settings = KeySettings.of(values["key"], values["datastore"], values["scopes"])
-        else:
-            settings = KeySettings(**values)
+            values["key_sha256"] = sha256_of(values.pop("key"))
+        settings = KeySettings(**values)
         if settings.key_sha256 in keys:
             raise SettingsError(f"{where}: must not repeat a key that stands above; a key has one datastore")
         keys[settings.key_sha256] = settings
     return tuple(keys.values())
-
-
-def _read_table(table: Any, settings: Mapping[str, Setting], where: str) -> dict[str, Any]:
-    if not isinstance(table, dict):
-        raise SettingsError(f"{where}: must be a table, not {_shown(table)}")
-    _refuse_unknown(table, settings, f"{where}.")
-    return {key: settings[key].kind.read(value, f"{where}.{key}") for key, value in table.items()}
-
-
-def _refuse_unknown(table: Mapping[str, Any], allowed: Iterable[str], prefix: str) -> None:
-    for key in table:
-        if key not in allowed:
-            raise SettingsError(
-                f"{prefix}{_shown(key, bare=True)}: unknown setting; allowed: {', '.join(allowed)}"
-            )
-
-
-def _shown(value: Any, *, bare: bool = False) -> str:
-    """A value on one line, cut when it is long."""
-    text = repr(value)
-    text = text[1:-1] if bare else text
-    return text if len(text) <= 60 else f"{text[:57]}..."

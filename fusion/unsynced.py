@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
-from fusion.files import replaced_file, sync_directory
+from fusion.files import replaced_file, sync_directory, write_all
 
 # Another one after each start of the machine.
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -48,7 +48,7 @@ class UnsyncedNote:
 
     def _put(self, contents: bytes) -> None:
         with replaced_file(os.fspath(self._path), sync=True) as descriptor:
-            os.write(descriptor, contents)
+            write_all(descriptor, contents)
 
 
 def _boot_id() -> bytes:

@@ -17,14 +17,17 @@ from fusion.api.failures import Failures
 from fusion.api.limits import Limits
 from fusion.api.offload import Workers
 from fusion.api.pages import pages
+from fusion.api.reloading import Reloading
 from fusion.api.remembered import Remembered
 from fusion.api.requests import ApiRequest
 from fusion.api.sessions import sessions
 from fusion.api.streaming import Streams
+from fusion.api.tls import Certificate
 from fusion.api.views import views
 from fusion.clock import ServingClock
 from fusion.datastore import Datastore
 from fusion.journal import Journal, leave_out
+from fusion.keys import KeyFile
 from fusion.settings import Settings
 
 TICK_SECONDS = 0.05
@@ -46,19 +49,25 @@ class Context:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.max_body_bytes = settings.server.max_body_bytes
-        self.keys = KeyRing(settings.keys)
+        server = settings.server
+        self.keys = KeyRing(settings.keys, server)
+        self.certificate = (
+            None if server.tls_certificate is None else Certificate(server.tls_certificate, server.tls_key)
+        )
+        self.reloading = Reloading(
+            KeyFile(server.data_dir), self.keys, frozenset(settings.datastores), self.certificate
+        )
         self.clock = ServingClock()
         self.datastores = {
             name: Datastore(name, datastore, clock=self.clock, journal=journal_of(settings, name))
             for name, datastore in settings.datastores.items()
         }
         self.workers = Workers()
-        server = settings.server
         self.limits = Limits(server.max_answer_nodes, server.max_answer_bytes, server.max_answer_seconds)
         self.streams = Streams(max_seconds=server.max_answer_seconds, max_kept_bytes=server.max_kept_bytes)
         self.remembered = Remembered(REMEMBERED_BYTES)
         self.bodies = Budget(max(BODY_BYTES, self.max_body_bytes))
-        self.pulse: asyncio.Task[None]
+        self.tasks: list[asyncio.Task[None]] = []
 
 
 def journal_of(settings: Settings, name: str) -> Journal | None:
@@ -79,7 +88,7 @@ def journal_of(settings: Settings, name: str) -> Journal | None:
 def create_app(settings: Settings) -> Sanic[Config, Context]:
     """An app with a name of its own, so that a process may hold several; it must run in one process.
 
-    The data directory must be this process's own, see DataDirectory. Raises OSError.
+    The data directory must be this process's own, see DataDirectory. Raises OSError and SettingsError.
     """
     context = Context(settings)
     app = Sanic(
@@ -115,12 +124,17 @@ def create_app(settings: Settings) -> Sanic[Config, Context]:
 async def start(app: Sanic[Config, Context]) -> None:
     for datastore in app.ctx.datastores.values():
         datastore.start()
-    app.ctx.pulse = asyncio.create_task(tick(app.ctx.clock))
+    app.ctx.tasks += [
+        asyncio.create_task(tick(app.ctx.clock)),
+        asyncio.create_task(app.ctx.reloading.run()),
+    ]
 
 
 async def stop(app: Sanic[Config, Context]) -> None:
     """Everything acknowledged is applied by now; what is still queued is drained."""
-    app.ctx.pulse.cancel()
+    for task in app.ctx.tasks:
+        task.cancel()
+    await asyncio.to_thread(app.ctx.reloading.note_use)
     app.ctx.workers.close()
     for datastore in app.ctx.datastores.values():
         await asyncio.to_thread(datastore.close)

@@ -9,9 +9,11 @@ from functools import wraps
 from sanic import Request
 from sanic.response import BaseHTTPResponse
 
+from fusion.api.auth import Grant
 from fusion.api.budget import Share
 from fusion.api.patience import Patience
 from fusion.api.requests import has_body, read_body
+from fusion.api.streaming import StreamedAnswer
 from fusion.datastore import Datastore
 from fusion.errors import FusionError
 
@@ -38,6 +40,19 @@ def allowed(request: Request) -> Iterator[None]:
         request.ctx.body.shrink()
 
 
+async def charged(
+    request: Request, grant: Grant, work: Awaitable[BaseHTTPResponse | None]
+) -> BaseHTTPResponse | None:
+    """What comes and goes for a key with a limit counts against it."""
+    request.ctx.grant = grant
+    response = await work
+    if isinstance(response, StreamedAnswer):
+        response.charge = grant.charge
+    elif response is not None and response.body:
+        grant.charge(len(response.body))
+    return response
+
+
 def public(handler: Handler) -> Handler:
     """Needs no key. A body is read and dropped, so that the connection can be used again."""
 
@@ -57,20 +72,27 @@ def guard(scope: str, *, takes_body: bool = False) -> Callable[[DatastoreHandler
     """
 
     def decorate(handler: DatastoreHandler) -> Handler:
+        async def handle(request: Request, datastore: Datastore) -> BaseHTTPResponse | None:
+            with allowed(request):
+                if not takes_body:
+                    await read_body(request)
+                if datastore.recovering and scope == "ingest":
+                    await recovery(datastore, request.ctx.patience)
+                return await handler(request, datastore)
+
         @wraps(handler)
         async def guarded(request: Request) -> BaseHTTPResponse | None:
             context = request.app.ctx
-            grant = context.keys.authorise(request.headers.getone("x-api-key", None), scope)
+            grant = context.keys.authorise(
+                request.headers.getone("x-api-key", None), scope, request.conn_info
+            )
             datastore = context.datastores[grant.datastore]
             try:
+                if grant.is_limited:
+                    return await charged(request, grant, handle(request, datastore))
                 if scope == "read" and not has_body(request):  # nothing to be held, or to wait for
                     return await handler(request, datastore)
-                with allowed(request):
-                    if not takes_body:
-                        await read_body(request)
-                    if datastore.recovering and scope == "ingest":
-                        await recovery(datastore, request.ctx.patience)
-                    return await handler(request, datastore)
+                return await handle(request, datastore)
             except FusionError:
                 request.ctx.datastore = datastore  # views tell its state with their errors, too
                 raise

@@ -107,4 +107,6 @@ async def read_body(request: Request) -> bytes:
         if not declared:
             await hold(request, len(chunk))
         chunks.append(chunk)
+    if (grant := getattr(request.ctx, "grant", None)) is not None:
+        grant.charge(size)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

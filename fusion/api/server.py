@@ -1,4 +1,7 @@
-"""One process, one event loop, one socket: listen, serve until told to stop, leave in order."""
+"""One process, one event loop, one socket: listen, serve until told to stop, leave in order.
+
+SIGHUP has the files read again that may change meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
+from ipaddress import ip_address
 
 import uvloop
 from sanic import Sanic
@@ -15,7 +20,7 @@ from sanic.server import HttpProtocol
 
 from fusion.api.app import create_app
 from fusion.data_directory import DataDirectory
-from fusion.errors import CannotListen
+from fusion.errors import CannotListen, SettingsError
 from fusion.settings import ServerSettings, Settings
 
 BACKLOG = 1024
@@ -31,7 +36,8 @@ def serve(settings: Settings, *, on_listening: Callable[[str], None] = announce)
 
     ``on_listening`` gets the URL, with the real port when the settings ask for port 0. Raises
     ``CannotListen`` when the address cannot be listened on, ``DataDirectoryInUse`` and ``OSError`` for the
-    data directory.
+    data directory, ``SettingsError`` for an address that needs TLS, and for keys or a certificate that cannot
+    be read.
     """
     with DataDirectory(settings.server.data_dir), listen(settings.server) as listener:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -43,6 +49,11 @@ def listen(server: ServerSettings) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(
             server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
+        if not (server.allow_plaintext or server.tls_certificate or ip_address(address[0]).is_loopback):
+            raise SettingsError(
+                f"server.host: other machines reach {server.host}, and keys would get there in plain; "
+                "set tls_certificate, or allow_plaintext = true"
+            )
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         number = error.errno or 0
@@ -56,8 +67,13 @@ async def _serve(settings: Settings, listener: socket.socket, on_listening: Call
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     app = create_app(settings)
+    certificate = app.ctx.certificate
+    loop.add_signal_handler(signal.SIGHUP, partial(app.ctx.reloading.refresh, force=True))
     server = await app.create_server(
-        sock=listener, backlog=BACKLOG, asyncio_server_kwargs={"start_serving": False}
+        sock=listener,
+        ssl=None if certificate is None else certificate.context,
+        backlog=BACKLOG,
+        asyncio_server_kwargs={"start_serving": False},
     )
     assert server is not None
     await server.startup()
@@ -66,7 +82,8 @@ async def _serve(settings: Settings, listener: socket.socket, on_listening: Call
         await server.start_serving()
         await server.after_start()
         host, port = listener.getsockname()[:2]
-        on_listening(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        scheme = "http" if certificate is None else "https"
+        on_listening(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
         await stopping.wait()
         await server.before_stop()
         await server.close()

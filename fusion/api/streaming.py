@@ -11,7 +11,7 @@ import fcntl
 import logging
 import struct
 import termios
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
@@ -91,7 +91,7 @@ class StreamedAnswer(BaseHTTPResponse):
     The index is locked only while a piece is made, and keeps the instant of the first one until the last.
     """
 
-    __slots__ = ("_pieces", "_streams", "_workers", "compressor", "fields", "index", "length")
+    __slots__ = ("_pieces", "_streams", "_workers", "charge", "compressor", "fields", "index", "length")
 
     def __init__(
         self,
@@ -111,6 +111,7 @@ class StreamedAnswer(BaseHTTPResponse):
         self.index = index
         self.compressor = compressor
         self.length = length  # of all pieces, bytes; None: not known, so that they go as chunks
+        self.charge: Callable[[int], None] | None = None  # told of the bytes of each piece
         self._pieces: Iterable[memoryview | bytes] | None = pieces
         self._streams = streams
         self._workers = workers
@@ -173,6 +174,8 @@ class StreamedAnswer(BaseHTTPResponse):
                 return
 
     def _write(self, transport: Any, piece: memoryview | bytes) -> None:
+        if self.charge is not None:
+            self.charge(len(piece))
         if self.length is None:
             transport.writelines((b"%x\r\n" % len(piece), piece, b"\r\n"))
         else:
@@ -181,7 +184,9 @@ class StreamedAnswer(BaseHTTPResponse):
     @contextmanager
     def _watched(self, transport: Any) -> Iterator[None]:
         """Nothing waits in a buffer of ours, and somebody looks after the client."""
-        transport.set_write_buffer_limits(high=0)
+        # From so many bytes on the loop waits: beyond `high` in plain, at `high` under TLS.
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        transport.set_write_buffer_limits(high=1 if is_tls else 0, low=0)
         self._streams.enter(self)
         watch = asyncio.create_task(self._watch(transport))
         try:

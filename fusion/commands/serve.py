@@ -18,6 +18,12 @@ def add(commands: Any) -> None:
     serve.add_argument("--host", metavar="H", help="address to listen on; wins over the file")
     serve.add_argument("--port", metavar="P", type=port_number, help="port to listen on; wins over the file")
     serve.add_argument("--data-dir", metavar="DIR", help="data directory; wins over the file")
+    serve.add_argument(
+        "--allow-plaintext",
+        action="store_true",
+        default=None,
+        help="listen without TLS on an address that other machines reach",
+    )
     serve.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     serve.set_defaults(run=run)
 
@@ -28,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     from fusion.errors import CannotListen, DataDirectoryInUse, SettingsError
     from fusion.settings import load_settings
 
-    given = {"host": options.host, "port": options.port, "data_dir": options.data_dir}
+    given = {name: getattr(options, name) for name in ("host", "port", "data_dir", "allow_plaintext")}
     try:
         settings = load_settings(
             options.config, {key: value for key, value in given.items() if value is not None}
@@ -39,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
         threading.Thread(target=stop_when_stdin_closes, daemon=True).start()
     try:
         serve(settings)
+    except SettingsError as error:
+        raise CommandError(error.detail, status=2) from None
     except CannotListen as error:
         raise CommandError(f"{error} (--port chooses another port)") from None
     except DataDirectoryInUse as error:

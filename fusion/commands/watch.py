@@ -29,6 +29,11 @@ def add(commands: Any) -> None:
     watch.add_argument(
         "--port", metavar="P", type=port_number, default=DEFAULT_PORT, help="port (%(default)s)"
     )
+    watch.add_argument(
+        "--allow-plaintext",
+        action="store_true",
+        help="listen without TLS on an address that other machines reach",
+    )
     watch.set_defaults(run=run)
 
 

@@ -32,7 +32,11 @@ class Stores:
                 for kind, (count, settings) in KINDS.items()
                 for number in range(count)
             }
-            self._servers.append(Server(self._directory / str(len(self._servers)), config(names)))
+            self._servers.append(
+                Server(
+                    self._directory / str(len(self._servers)), config(names, "failed_tries_per_minute = 0")
+                )
+            )
             self._free = {kind: [f"{kind}{n}" for n in range(count)] for kind, (count, _) in KINDS.items()}
         return [Store(self._servers[-1], self._free[kind].pop(0)) for _ in range(count)]
 

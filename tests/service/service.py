@@ -68,6 +68,7 @@ class Server:
         environment: Mapping[str, str] = {},
         program: Sequence[str] = ("-m", "fusion"),
     ) -> None:
+        self.directory = directory
         self._clients: list[httpx.Client | HTTPConnection] = []
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "fusion.toml").write_text(config)
@@ -92,7 +93,7 @@ class Server:
             self.kill()
             raise AssertionError(f"no server: {line!r} {self.errors()}")
         self.url = line.removeprefix(LISTENING).strip()
-        self.host, _, port = self.url.removeprefix("http://").rpartition(":")
+        self.host, _, port = self.url.partition("://")[2].rpartition(":")
         self.port = int(port)
         self.http = self.client()
 

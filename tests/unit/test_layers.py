@@ -21,7 +21,18 @@ LEAVES = ["errors"]
 DECODING = [*LEAVES, "events", "patterns"]
 BELOW_INDEX = [*DECODING, "cursors", "files", "path_patterns"]
 ENGINE = [*DECODING, "_index"]
-STORE = ["settings", "clock", "sessions", "readiness", "ingest", "journal", "data_directory", "datastore"]
+STORE = [
+    "settings",
+    "keys",
+    "files",
+    "clock",
+    "sessions",
+    "readiness",
+    "ingest",
+    "journal",
+    "data_directory",
+    "datastore",
+]
 
 # module (or pattern of modules) -> the modules of the package that it may import
 TABLE = {
@@ -34,7 +45,9 @@ TABLE = {
     "_index": BELOW_INDEX,
     "histogram": [*LEAVES, ""],
     "version": [],
-    "settings": LEAVES,
+    "kinds": LEAVES,
+    "settings": [*LEAVES, "kinds"],
+    "keys": [*LEAVES, "files", "kinds", "settings"],
     "clock": LEAVES,
     "sessions": [*LEAVES, "clock", "settings"],
     "readiness": [*LEAVES, "settings"],

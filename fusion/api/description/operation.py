@@ -26,6 +26,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "body_too_large": (413, "The body is over the limit."),
     "compression_ratio": (413, "The body is compressed too much."),
     "unsupported_encoding": (415, "The body's Content-Encoding is none of those in Accept-Encoding."),
+    "too_many_requests": (429, "The API key, or the address, has asked for too much; wait for Retry-After."),
     "session_obsolete": (419, "The session is obsolete: a newer one took its place."),
     "invalid_field": (422, "A field or parameter is missing or wrong; `pointer` names it."),
     "not_ready": (503, "The datastore cannot answer yet."),
@@ -38,7 +39,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "disk_full": (507, "The disk is full."),
 }
 
-OF_A_KEY = ("unauthorized", "forbidden")
+OF_A_KEY = ("unauthorized", "forbidden", "too_many_requests")
 OF_A_BODY = (
     "malformed_json",
     "malformed_encoding",
@@ -64,10 +65,14 @@ def header(description: str, schema: Schema, *, required: bool = False) -> dict[
     return {"description": description, "required": required, "schema": schema}
 
 
+_RETRY_AFTER = {
+    "Retry-After": header("Whole seconds.", {"type": "integer", "minimum": 1}, required=True),
+}
 _HEADERS_OF_ERRORS: dict[int, Headers] = {
     415: {"Accept-Encoding": header("What is understood.", string(), required=True)},
-    503: {"Retry-After": header("Whole seconds.", {"type": "integer", "minimum": 1}, required=True)},
-    507: {"Retry-After": header("Whole seconds.", {"type": "integer", "minimum": 1}, required=True)},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+    507: _RETRY_AFTER,
 }
 
 
