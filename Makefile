@@ -26,7 +26,7 @@ NO_RANDOM = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 PYTHON_HEADERS = $(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 HEADERS_OF_MACHINE = $(dir $(PYTHON_HEADERS))$(shell $(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("MULTIARCH"))')
 
-.PHONY: help run test test-native test-faults test-power test-sanitize test-thread-sanitize check-aarch64 fuzz bench bench-large soak lint build clean
+.PHONY: help run test test-native test-faults test-power test-sanitize test-thread-sanitize check-aarch64 fuzz bench bench-large soak lint reference build clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-21s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,10 @@ lint: $(VENV)/test.stamp ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest fusion._index --allowlist tests/stubtest-allowlist.txt
+
+reference: $(VENV)/run.stamp ## write docs/configuration.md and docs/cli.md from the settings and the parsers
+	$(BIN)/python tools/configuration_reference.py
+	$(BIN)/python tools/command_reference.py
 
 build: $(VENV)/run.stamp ## compile the index in place
 	$(BIN)/pip install -qq --no-deps --editable .
