@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from fusion.cli import parser
+from fusion.settings import TABLES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -104,6 +109,38 @@ def test_every_page_is_reached_from_the_readme() -> None:
         for target in re.findall(r"\]\(([^)#\s]+\.md)", prose(page)):
             pending.append((page.parent / target).resolve())
     assert set(PAGES) <= reached
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The command lines of `fusion` in a page's blocks of shell, without their redirections."""
+    for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            found = re.match(r"\s*(?:\w+=\S+ +|sudo (?:-u \w+ )?)*(?:\S*/bin/)?fusion( [^>|;]*|)$", line)
+            if found:
+                yield shlex.split(found[1], comments=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_shown_are_understood(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in commands(page):
+        try:
+            parser().parse_args(words)
+        except SystemExit as end:
+            assert end.code == 0, f"fusion {shlex.join(words)}: {capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_settings_shown_are_known(page: Path) -> None:
+    server, datastore, key = (table.settings for table in TABLES)
+    for block in re.findall(r"^```toml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+        document = tomllib.loads(block)
+        tables = [(document.get("server", {}), server)]
+        tables += [(table, datastore) for table in document.get("datastores", {}).values()]
+        tables += [(table, key) for table in document.get("keys", [])]
+        for table, known in tables:
+            for name, value in table.items():
+                assert name in known, name
+                known[name].kind.read(value, name)
 
 
 # The README in two languages
