@@ -16,6 +16,8 @@ import orjson
 
 from fusion._index import Applied, Batch, PathIndex
 from fusion.clock import Clock
+from fusion.counters import Totals
+from fusion.datastore_log import DatastoreLog
 from fusion.errors import (
     DamagedRecord,
     FusionError,
@@ -43,12 +45,19 @@ from fusion.records import (
 from fusion.sessions import Session, Sessions
 from fusion.settings import DatastoreSettings
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 _DAY_SECONDS = 86_400
 _RETRY_SECONDS = 1.0
+# Of a session, what those may see who only read: its id is for its agent alone.
+_SEEN_BY_READERS = (
+    "task_id",
+    "client_ip",
+    "created_at",
+    "last_activity",
+    "authoritative",
+    "session_timeout_seconds",
+)
 
 
 class SessionGrant(NamedTuple):
@@ -95,6 +104,9 @@ class Datastore:
         self._positions: dict[str, int] = {}  # by task id
         self._last_event_latency_ms = 0.0
         self._unrecorded: list[str] = []  # expired sessions whose records could not be kept yet
+        self._snapshot_rows = 0  # applied of the snapshot that has not ended yet
+        self._log = DatastoreLog(name)
+        self.totals = Totals()
         self._ingest = Ingest(
             name,
             append=self._append,
@@ -129,18 +141,89 @@ class Datastore:
     def health(self) -> dict[str, Any]:
         """What an operator wants to know. `ok`: changes are taken, and kept as the settings say."""
         journal = self._journal and self._journal.status()
-        refusal = self._ingest.refusal
-        problem = refusal.detail if refusal else self._hindrance or (journal and journal["error"])
+        obstacle = self._obstacle
+        problem = obstacle or (journal and journal["error"])
+        with self._lock:
+            self._sweep()
+            state, reason = self._readiness.state, self._readiness.reason
         return {
             "ok": not (self.recovering or problem),
-            "state": self.state,
+            "state": state.value,
+            "reason": obstacle or reason,
             "problem": problem,
+            "progress": self._progress(state),
             "durability": self.settings.durability,
             "queue": self.queue,
             "inflight": self.inflight,
             "recovery": {"replayed": self._replayed, "records": self._to_replay} if self.recovering else None,
             "journal": journal,
         }
+
+    def status(self) -> dict[str, Any]:
+        """What is going on, at any time and in microseconds: for people who watch, and their dashboards.
+
+        Times are epoch seconds. Of the tree it tells the sums only when views may be shown.
+        """
+        obstacle = self._obstacle
+        problem = obstacle or (self._journal and self._journal.error)
+        with self._lock:
+            self._sweep()
+            readiness = self._readiness
+            state, reason, trip = readiness.state, readiness.reason, readiness.trip
+            sessions = [] if readiness.recovering else self._active_sessions()
+        index, totals = self.index, self.totals
+        ready = state is State.READY and self._ingest.refusal is None
+        stats = index.stats() if ready else None
+        nodes = len(index)
+        return {
+            "datastore": self.name,
+            "state": state.value,
+            "reason": obstacle or reason,
+            "ready": ready,
+            "problem": problem,
+            "progress": self._progress(state),
+            "durability": self.settings.durability,
+            "breaker": {"tripped": trip is not None, "reason": trip and trip.reason},
+            "revision": index.revision,
+            "nodes": nodes,
+            "files": stats and stats.files,
+            "directories": stats and stats.directories,
+            "bytes": stats and stats.bytes,
+            "bytes_per_node": self._bytes_per_node(nodes),
+            "totals": {"rows": totals.rows, "batches": totals.batches, "body_bytes": totals.body_bytes},
+            "queue": {"batches": self.queue, "bytes": self._ingest.held_bytes},
+            "inflight": self.inflight,
+            "last_event_latency_ms": self._last_event_latency_ms if self._positions else None,
+            "sessions": [{name: session[name] for name in _SEEN_BY_READERS} for session in sessions],
+        }
+
+    @property
+    def journal(self) -> Journal | None:
+        """Where the datastore is kept: there to be looked at."""
+        return self._journal
+
+    @property
+    def held_bytes(self) -> int:
+        """Of accepted changes that wait or are being applied."""
+        return self._ingest.held_bytes
+
+    @property
+    def _obstacle(self) -> str | None:
+        """Why it cannot recover, for good or for now."""
+        refusal = self._ingest.refusal
+        return refusal.detail if refusal else self._hindrance
+
+    def _progress(self, state: State) -> dict[str, Any] | None:
+        """Of a recovery, in records, or of a snapshot, in rows, whose number nobody knows before its end."""
+        if state is State.RECOVERING:
+            return {"phase": "recovery", "done": self._replayed, "total": self._to_replay}
+        if state in (State.SNAPSHOT, State.DRAINING) or self._snapshot_rows:
+            return {"phase": "snapshot", "done": self._snapshot_rows, "total": None}
+        return None
+
+    def _bytes_per_node(self, nodes: int) -> float:
+        memory = self.index.memory()
+        return round((memory["total"] - memory["views"]) / max(nodes, 1), 1)
 
     def check_space(self) -> None:
         """Raises DiskFull when a push would be refused for want of room on the disk."""
@@ -205,7 +288,13 @@ class Datastore:
         """A new session, authoritative from its turn on. `client_info` is logged and not kept."""
         timeout_seconds = self.settings.session_timeout_seconds
         session_id = str(uuid4())
-        log.info("%s: session %s for task %.200r, client %.500r", self.name, session_id, task_id, client_info)
+        self._log.tell(
+            logging.DEBUG,
+            "session_requested",
+            "an agent asks for a session",
+            task_id=task_id,
+            client_info=str(client_info),
+        )
         with self._lock:
             self._require_recovered()
             # Sessions silent for too long by now are expired, not obsolete.
@@ -234,19 +323,7 @@ class Datastore:
         with self._lock:
             self._require_recovered()
             self._sweep()
-            return [
-                {
-                    "session_id": session.session_id,
-                    "task_id": session.task_id,
-                    "client_ip": session.client_ip,
-                    "last_activity": session.last_activity,
-                    "created_at": session.created_at,
-                    "allow_concurrent_push": self.settings.allow_concurrent_push,
-                    "session_timeout_seconds": session.timeout_seconds,
-                    "authoritative": session.session_id == self._sessions.authoritative,
-                }
-                for session in self._sessions.active()
-            ]
+            return self._active_sessions()
 
     def position(self, session_id: str) -> int:
         """The highest index accepted for the session's task. Raises PositionNotFound when there is none."""
@@ -297,10 +374,14 @@ class Datastore:
             self._require_authoritative(session)
             self._touch(session)
             future = self._ingest.submit(Anomaly(session_id, reason, self._wall()))
-        log.info(
-            "%s: anomaly, reason %.500r, detected at %s, %d differences",
-            self.name, reason, detected_at, len(differences),
-        )  # fmt: skip
+        self._log.tell(
+            logging.INFO,
+            "anomaly_signalled",
+            "an agent found that the tree differs from its source",
+            session_id=session_id,
+            detected_at=detected_at,
+            differences=len(differences),
+        )
         return future
 
     def reset(self) -> Future[None]:
@@ -331,7 +412,6 @@ class Datastore:
         stats = self.index.stats()
         nodes = stats.files + stats.directories
         oldest = self.index.oldest_directory()
-        memory = self.index.memory()
         return {
             "total_files": stats.files,
             "total_directories": stats.directories,
@@ -343,7 +423,7 @@ class Datastore:
             "inflight": self.inflight,
             "revision": revision,
             "nodes": nodes,
-            "bytes_per_node": round((memory["total"] - memory["views"]) / nodes, 1),
+            "bytes_per_node": self._bytes_per_node(nodes),
             "sessions": sessions,
         }
 
@@ -377,6 +457,21 @@ class Datastore:
                 "oldest_directory": {"path": path, "age_days": age_days},
             },
         }
+
+    def _active_sessions(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "session_id": session.session_id,
+                "task_id": session.task_id,
+                "client_ip": session.client_ip,
+                "last_activity": session.last_activity,
+                "created_at": session.created_at,
+                "allow_concurrent_push": self.settings.allow_concurrent_push,
+                "session_timeout_seconds": session.timeout_seconds,
+                "authoritative": session.session_id == self._sessions.authoritative,
+            }
+            for session in self._sessions.active()
+        ]
 
     # On arrival, under the lock
 
@@ -432,19 +527,27 @@ class Datastore:
 
     def recover(self) -> None:
         """Go on where the journal ends. Raises JournalDamaged, and Overloaded when closed meanwhile."""
+        self._tell_state()
         try:
             if self._journal is not None:
                 self._recover_from(self._journal)
             else:
                 self._begin()
         except JournalDamaged as error:
-            log.error("%s: %s", self.name, error)
+            self._log.tell(logging.ERROR, "journal_damaged", str(error))
             with self._lock:
                 self._readiness.damaged = True
             raise
         with self._lock:
             self._sessions.renew(self._clock.now())
             self._readiness.recovering = False
+        self._log.tell(
+            logging.INFO,
+            "recovered",
+            "the journal has been replayed" if self._journal else "there is no journal to replay",
+            records=self._replayed,
+            nodes=len(self.index),
+        )
         self._on_applied(self.queue == 0)
 
     def _recover_from(self, journal: Journal) -> None:
@@ -462,6 +565,7 @@ class Datastore:
             self._readiness.losses = losses
             self._positions = {}
             self._last_event_latency_ms = 0.0
+            self._snapshot_rows = 0
 
     def _replayed_from(self, journal: Journal) -> Recovered:
         self._begin()
@@ -482,7 +586,7 @@ class Datastore:
             except (FusionError, MemoryError) as error:
                 self._require_open()
                 self._hindrance = str(error) or "there is not enough memory to recover"
-                log.error("%s: %s; trying again", self.name, self._hindrance)
+                self._log.tell(logging.ERROR, "recovery_failed", f"{self._hindrance}; trying again")
             else:
                 self._hindrance = None
                 return result
@@ -507,11 +611,13 @@ class Datastore:
 
     def _end_all_sessions(self, lost: int) -> None:
         """Acknowledged changes are gone or may be, so that only new snapshots can make the tree whole."""
-        log.warning(
-            "%s: the machine stopped before all of the journal was on its disk, or it was left out for a"
-            " while (%d records are known to be lost); every session has to begin anew",
-            self.name, lost,
-        )  # fmt: skip
+        self._log.tell(
+            logging.WARNING,
+            "sessions_dropped",
+            "the machine stopped before all of the journal was on its disk, or it was left out for a while;"
+            " every session has to begin anew",
+            lost_records=lost,
+        )
         records = [EndSession(session.session_id, self._wall()) for session in self._sessions.active()]
         self._until_it_works(lambda: self._append(records))
         for record in records:
@@ -543,22 +649,30 @@ class Datastore:
 
     def _on_applied(self, drained: bool) -> None:
         if self._is_unvouched:
-            log.error("%s: a change was applied in part; all of it is made anew", self.name)
+            self._log.tell(
+                logging.ERROR, "recovery_begun", "a change was applied in part; all of it is made anew"
+            )
             self._is_unvouched = False
             self.recover()
             return
         if drained:
             with self._lock:
                 self._readiness.drained()
+        self._tell_state()
         if self._journal is not None and self._journal.checkpoint_due:
             try:
                 self._journal.checkpoint(self.index.instant(self._dump()))
             except Exception as error:
                 self._journal.put_off_checkpoint(error)
 
+    def _tell_state(self) -> None:
+        with self._lock:
+            state, reason = self._readiness.state, self._readiness.reason
+        self._log.state(state, reason)
+
     def _apply_live(self, record: Record) -> Any:
         try:
-            return self._apply(record)
+            result = self._apply(record)
         except FusionError:
             raise
         except BaseException:
@@ -567,6 +681,29 @@ class Datastore:
                 self._readiness.recovering = True
             self._is_unvouched = True
             raise
+        self._note(record)
+        return result
+
+    def _note(self, record: Record) -> None:
+        """Count what was applied, and tell it: not rows, but the beginnings and ends of things."""
+        totals = self.totals
+        match record:
+            case Push(batch):
+                totals.rows += batch.n_rows
+                totals.batches += 1
+                totals.body_bytes += batch.nbytes
+            case EndSession():
+                totals.sessions_ended += 1
+                self._log.ended(record.session_id)
+            case ExpireSession():
+                totals.sessions_expired += 1
+                self._log.expired(record.session_id)
+            case Anomaly():
+                totals.anomalies += 1
+                if (trip := self._readiness.trip) is not None:
+                    self._log.tripped(trip)
+            case Reset():
+                self._log.tell(logging.INFO, "reset", "the tree was emptied on request")
 
     def _apply(self, record: Record) -> Any:
         match record:
@@ -576,34 +713,41 @@ class Datastore:
                 return self._apply_open(record)
             case EndSession():
                 with self._lock:
-                    if record.session_id == self._sessions.authoritative:
-                        self._readiness.lose()
+                    self._lose(record.session_id)
                     self._sessions.end(record.session_id)
             case ExpireSession():
                 with self._lock:
-                    if record.session_id == self._sessions.authoritative:
-                        self._readiness.lose()
+                    self._lose(record.session_id)
                     self._sessions.expire(record.session_id)
             case Anomaly():
                 return self._apply_anomaly(record)
             case Reset():
                 self._apply_reset()
 
+    def _lose(self, session_id: str) -> None:
+        if session_id == self._sessions.authoritative:
+            self._readiness.lose()
+            self._snapshot_rows = 0
+
     def _apply_open(self, record: OpenSession) -> SessionGrant:
         self.index.begin_snapshot()
+        session = Session(
+            record.session_id,
+            record.task_id,
+            record.client_ip,
+            record.timeout_seconds,
+            created_at=record.at,
+            last_activity=record.at,
+            seen=self._clock.now(),
+        )
         with self._lock:
-            self._sessions.open(
-                Session(
-                    record.session_id,
-                    record.task_id,
-                    record.client_ip,
-                    record.timeout_seconds,
-                    created_at=record.at,
-                    last_activity=record.at,
-                    seen=self._clock.now(),
-                )
-            )
+            superseded = self._sessions.open(session)
             self._readiness.open()
+            self._snapshot_rows = 0
+        if not self._readiness.recovering:
+            self.totals.sessions_opened += 1
+            self.totals.sessions_superseded += len(superseded)
+            self._log.opened(session, superseded)
         timeout_seconds = record.timeout_seconds
         return SessionGrant(record.session_id, timeout_seconds, max(1, timeout_seconds // 2))
 
@@ -625,7 +769,20 @@ class Datastore:
                 self._readiness.snapshot_rows()
             if is_snapshot and batch.is_snapshot_end:
                 self._readiness.snapshot_end()
+        if is_snapshot:
+            self._note_snapshot(batch)
         return applied
+
+    def _note_snapshot(self, batch: Batch) -> None:
+        begins = batch.n_rows and not self._snapshot_rows
+        self._snapshot_rows += batch.n_rows
+        is_live = not self._readiness.recovering
+        if begins and is_live:
+            self._log.snapshot_begun(batch.session_id)
+        if batch.is_snapshot_end:
+            if is_live:
+                self._log.snapshot_ended(batch.session_id, self._snapshot_rows)
+            self._snapshot_rows = 0
 
     def _apply_anomaly(self, record: Anomaly) -> dict[str, Any]:
         with self._lock:

@@ -34,7 +34,7 @@ class Ingest:
     group, which is not applied then. A record that cannot be applied fails alone, with the error `apply`
     raised. After an error of `on_applied` nothing is taken any more.
 
-    `submit`, `queue` and `inflight` may be used from any thread; `work` by one, usually that of `start`. The
+    `submit` and the properties may be used from any thread; `work` by one, usually that of `start`. The
     three are called by that thread alone, without a lock held, and so are the callbacks of the futures.
     """
 
@@ -69,6 +69,11 @@ class Ingest:
     def inflight(self) -> int:
         """Records taken by the writer and not applied yet."""
         return self._inflight
+
+    @property
+    def held_bytes(self) -> int:
+        """Of the records waiting or being applied."""
+        return self._held_bytes
 
     @property
     def closing(self) -> bool:

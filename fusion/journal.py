@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from fusion._index import Instant, PathIndex
 from fusion.checkpoints import Checkpoints
+from fusion.counters import Durations
 from fusion.errors import (
     DamagedFile,
     DiskFull,
@@ -30,6 +31,7 @@ from fusion.errors import (
 )
 from fusion.files import sync_directory
 from fusion.log import Log
+from fusion.logs import event
 from fusion.sqlite_log import SqliteLog
 from fusion.unsynced import UnsyncedNote
 
@@ -46,6 +48,8 @@ SMALL_CHECKPOINT_BYTES = 1 << 20
 RETRY_SECONDS = 30.0
 # How long a look at the file system counts.
 SPACE_SECONDS = 0.1
+# Buckets for the time of an append: fast disks, slow ones, and those in trouble.
+SYNC_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +106,30 @@ class Journal:
         self._error: str | None = None
         self._checkpoint_error: str | None = None
         self._looked_at, self._free = -math.inf, 0
+        self.sync_seconds = Durations(SYNC_BOUNDS)  # of groups: written and, with `sync`, on the disk
+        self.failures = 0  # groups that could not be kept
+        self.checkpoints = 0  # written
+        self.checkpoint_failures = 0
 
     @property
     def sequence(self) -> int:
         """The newest record appended."""
         return self._sequence
+
+    @property
+    def grown_bytes(self) -> int:
+        """What a recovery would have to replay."""
+        return self._grown
+
+    @property
+    def free_bytes(self) -> int | None:
+        """Of the disk, as it was a moment ago; None when that cannot be told."""
+        return self._free if self._look() else None
+
+    @property
+    def error(self) -> str | None:
+        """Why changes cannot be kept; None while all is well."""
+        return self._error or self._shortage()
 
     def status(self) -> dict[str, Any]:
         """What an operator wants to know; `error` and `checkpoint_error` are None while all is well."""
@@ -117,7 +140,7 @@ class Journal:
             "last_record": self._sequence,
             "last_checkpoint": newest,
             "checkpoint_running": writing is not None and writing.is_alive(),
-            "error": self._error or self._shortage(),
+            "error": self.error,
             "checkpoint_error": error,
         }
 
@@ -126,14 +149,20 @@ class Journal:
         if shortage := self._shortage():
             raise DiskFull(f"{shortage}; nothing of this batch was taken, send it again later")
 
-    def _shortage(self) -> str | None:
+    def _look(self) -> bool:
+        """Whether it is known how much room the disk has."""
         now = self._monotonic()
         if now - self._looked_at > SPACE_SECONDS:
             try:
                 self._free = self._free_bytes(self._directory)
             except OSError:
-                return None  # the append will tell
+                return False
             self._looked_at = now
+        return True
+
+    def _shortage(self) -> str | None:
+        if not self._look():
+            return None  # the append will tell
         free = self._free
         return f"the server's disk has only {free} bytes left" if free < self._min_free_bytes else None
 
@@ -182,7 +211,12 @@ class Journal:
             try:
                 index, state = self._checkpoints.read(sequence)
             except DamagedFile as error:
-                log.error("%s; it is set aside, and the one before it used", error)
+                self._tell(
+                    logging.ERROR,
+                    "checkpoint_damaged",
+                    f"{error}; it is set aside, and the one before it used",
+                    sequence=sequence,
+                )
                 self._checkpoints.set_aside(sequence)
                 continue
             self._newest, self._newest_bytes = sequence, self._checkpoints.size_bytes(sequence)
@@ -208,14 +242,17 @@ class Journal:
             if not self._has_lease:
                 self._take_lease()
             self._note()
+            began = self._monotonic()
             self._sequence = self._log.append(records, self._sequence)
+            self.sync_seconds.add(self._monotonic() - began)
         except FusionError as error:
+            self.failures += 1
             if self._error is None:
-                log.error("%s: %s", self._directory.name, error)
+                self._tell(logging.ERROR, "journal_failed", str(error))
             self._error = str(error)
             raise
         if self._error is not None:
-            log.warning("%s: the journal is written again", self._directory.name)
+            self._tell(logging.WARNING, "journal_mended", "the journal is written again")
             self._error = None
         self._unsure = False
         self._grown += sum(map(len, records)) + RECORD_BYTES * len(records)
@@ -258,14 +295,18 @@ class Journal:
         assert self._log is not None
         if not self._sync:
             self._log.sync()
-        writing = _Writing(self._checkpoints, instant, self._sequence, self._grown)
+        writing = _Writing(self._checkpoints, instant, self._sequence, self._grown, self._written)
+        self._tell(logging.INFO, "checkpoint_begun", "a checkpoint is being written", sequence=self._sequence)
         writing.start()
         self._writing = writing
 
     def put_off_checkpoint(self, error: Exception) -> None:
         """None can be written now; without one the log only grows longer."""
         self._checkpoint_error = _words(error)
-        log.error("%s: no checkpoint could be written: %s", self._directory.name, self._checkpoint_error)
+        self.checkpoint_failures += 1
+        self._tell(
+            logging.ERROR, "checkpoint_failed", f"no checkpoint could be written: {self._checkpoint_error}"
+        )
         self._retry_at = self._monotonic() + RETRY_SECONDS
 
     def _settle(self) -> None:
@@ -281,6 +322,21 @@ class Journal:
         self._log.trim(self._newest)
         self._newest, self._newest_bytes = writing.sequence, writing.size_bytes
         self._grown -= writing.grown
+
+    def _written(self, writing: _Writing) -> None:
+        """A checkpoint's thread has done its work."""
+        self.checkpoints += 1
+        self._tell(
+            logging.INFO,
+            "checkpoint_written",
+            "a checkpoint was written",
+            sequence=writing.sequence,
+            size_bytes=writing.size_bytes,
+            seconds=round(writing.seconds, 3),
+        )
+
+    def _tell(self, level: int, what: str, sentence: str, **fields: Any) -> None:
+        event(log, level, what, sentence, datastore=self._directory.name, **fields)
 
     def close(self) -> None:
         """Give up a checkpoint that is being written, and close the files."""
@@ -299,21 +355,34 @@ class Journal:
 class _Writing(threading.Thread):
     """A checkpoint being written."""
 
-    def __init__(self, checkpoints: Checkpoints, instant: Instant, sequence: int, grown: int) -> None:
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        instant: Instant,
+        sequence: int,
+        grown: int,
+        on_written: Callable[[_Writing], None],
+    ) -> None:
         super().__init__(name=f"fusion-checkpoint-{sequence}")
         self.sequence = sequence
         self.grown = grown
         self.size_bytes = 0
+        self.seconds = 0.0  # that it took
         self.error: Exception | None = None
         self._checkpoints = checkpoints
         self._instant = instant
+        self._on_written = on_written
         self._stopping = False
 
     def run(self) -> None:
+        began = time.monotonic()
         try:
             self.size_bytes = self._checkpoints.write(self._instant, self.sequence, self._pace)
         except Exception as error:
             self.error = error
+        else:
+            self.seconds = time.monotonic() - began
+            self._on_written(self)
 
     def stop(self) -> None:
         """Nobody needs it any more."""

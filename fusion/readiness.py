@@ -22,6 +22,19 @@ class State(StrEnum):
     DAMAGED = "damaged"  # the journal has a hole
 
 
+# Why nothing is shown, and what changes that.
+REASONS = {
+    State.EMPTY: "no agent has opened a session yet",
+    State.SNAPSHOT: "the snapshot of the newest session has not ended yet",
+    State.DRAINING: "the snapshot has ended, and the last of what was accepted is being applied",
+    State.STALE: "the session that kept the tree up to date has ended or fallen silent; a new session has to"
+    " send a snapshot",
+    State.TRIPPED: "the tree is known to differ from its source; a snapshot that began later has to end",
+    State.RECOVERING: "the journal is being replayed",
+    State.DAMAGED: "the journal has a hole, and an operator has to look at it",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Trip:
     """An open circuit breaker."""
@@ -65,6 +78,14 @@ class Readiness:
         if self._latched:
             return State.READY
         return State.DRAINING if self._ended else State.SNAPSHOT
+
+    @property
+    def reason(self) -> str | None:
+        """Why views are not shown, as a sentence; None when they are."""
+        sentence = REASONS.get(self.state)
+        if self.state is State.TRIPPED and self.trip and self.trip.reason:
+            return f"{sentence} (reason: {self.trip.reason})"
+        return sentence
 
     @property
     def snapshot_complete(self) -> bool:

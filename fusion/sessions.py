@@ -56,17 +56,20 @@ class Sessions:
 
     # Records of the log
 
-    def open(self, session: Session) -> None:
-        """The newest session: authoritative from here on."""
+    def open(self, session: Session) -> list[Session]:
+        """The newest session: authoritative from here on. Returns those whose place it takes."""
         self.changes += 1
+        superseded = []
         for other in list(self._active.values()):
             if not self._allow_concurrent or other.task_id == session.task_id:
                 del self._active[other.session_id]
                 if not other.expired:
                     self._remember_obsolete(other.session_id)
+                    superseded.append(other)
         self._active[session.session_id] = session
         self.authoritative = session.session_id
         self.look_again = min(self.look_again, session.seen + session.timeout_seconds)
+        return superseded
 
     def end(self, session_id: str) -> None:
         """Ended by its own request. Nobody inherits; an obsolete session stays obsolete.
