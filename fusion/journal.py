@@ -89,7 +89,7 @@ class Journal:
         self._directory = directory
         self._sync = sync
         self._checkpoint_bytes = checkpoint_bytes
-        self._min_free_bytes = min_free_bytes
+        self.min_free_bytes = min_free_bytes
         self._open_log = open_log
         self._free_bytes = free_bytes or free_bytes_at
         self._monotonic = monotonic
@@ -164,7 +164,7 @@ class Journal:
         if not self._look():
             return None  # the append will tell
         free = self._free
-        return f"the server's disk has only {free} bytes left" if free < self._min_free_bytes else None
+        return f"the server's disk has only {free} bytes left" if free < self.min_free_bytes else None
 
     # Recovery
 

@@ -17,8 +17,6 @@ LEVELS = ("debug", "info", "warning", "error")
 
 # Texts of others (the name of a task, the reason of an anomaly) are cut to this length.
 MOST_CHARACTERS = 500
-# What frameworks tell at `info` is not about this service.
-_FRAMEWORKS = ("asyncio", "sanic")
 
 
 def event(logger: logging.Logger, level: int, name: str, text: str, /, **fields: Any) -> None:
@@ -30,16 +28,18 @@ def event(logger: logging.Logger, level: int, name: str, text: str, /, **fields:
 
 
 def configure(log_format: str, level: str, stream: TextIO | None = None) -> None:
-    """Let everything that logs in this process, and Python's warnings, go to `stream` (standard error)."""
+    """Let everything that logs in this process, and Python's warnings, go to `stream` (standard error).
+
+    `level` is about Fusion's own: of frameworks warnings and errors are told, and all with `debug`.
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    logging.getLogger("fusion").setLevel(level.upper())
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a standard error that cannot be written is no reason to fail
-    for name in _FRAMEWORKS:
-        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
 
 
 def described(record: logging.LogRecord) -> dict[str, Any]:

@@ -40,6 +40,9 @@ from fusion.kinds import path as a_path
 SCOPES = ("read", "ingest", "admin")
 # Of what is acknowledged, what survives: a power cut too; the end of the process; nothing.
 DURABILITIES = ("fsync", "os", "none")
+# Who may ask for /metrics: everyone, about all datastores; a key of the scope read or admin, about its own;
+# nobody.
+METRICS = ("public", "key", "off")
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -64,6 +67,7 @@ class ServerSettings:
     key_requests_per_second: int = 0
     key_bytes_per_second: int = 0
     failed_tries_per_minute: int = 60
+    metrics: str = "public"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +226,11 @@ _SERVER = {
         "save up for a minute. More of them are answered 429 `too_many_requests`, without a look at the "
         "key unless it was seen to be right before. 0: no limit.",
         "tries per minute",
+    ),
+    "metrics": Setting(
+        one_of(*METRICS),
+        "Who may read `/metrics`: with `public` everybody, with `key` an API key of the scope `read` or "
+        "`admin`, with `off` nobody.",
     ),
 }
 _DATASTORE = {

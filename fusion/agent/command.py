@@ -180,6 +180,7 @@ async def own_server(host: str, port: int, key: str) -> AsyncIterator[OwnServer]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "fusion", "serve", "--config", str(file), "--until-stdin-closes"),
             *("--host", host, "--port", str(port), "--data-dir", str(Path(folder, "data"))),
+            *("--log-level", "error"),  # the agent tells people what it finds
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from uuid import uuid4
 
 from sanic import Sanic
@@ -15,14 +16,17 @@ from fusion.api.consistency import consistency
 from fusion.api.events import events
 from fusion.api.failures import Failures
 from fusion.api.limits import Limits
+from fusion.api.metrics import metrics
 from fusion.api.offload import Workers
 from fusion.api.pages import pages
 from fusion.api.reloading import Reloading
 from fusion.api.remembered import Remembered
 from fusion.api.requests import ApiRequest
 from fusion.api.sessions import sessions
+from fusion.api.status import status
 from fusion.api.streaming import Streams
 from fusion.api.tls import Certificate
+from fusion.api.traffic import Traffic
 from fusion.api.views import views
 from fusion.clock import ServingClock
 from fusion.datastore import Datastore
@@ -48,6 +52,8 @@ class Context:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.started = time.time()  # epoch seconds
+        self.traffic = Traffic()
         self.max_body_bytes = settings.server.max_body_bytes
         server = settings.server
         self.keys = KeyRing(settings.keys, server)
@@ -115,7 +121,7 @@ def create_app(settings: Settings) -> Sanic[Config, Context]:
     )
     # Sanic's own ceiling of 16 KiB would cap the setting above.
     Http.HEADER_MAX_SIZE = HEADER_BYTES
-    app.blueprint([pages, views, sessions, events, consistency])
+    app.blueprint([pages, status, metrics, views, sessions, events, consistency])
     app.before_server_start(start)
     app.after_server_stop(stop)
     return app

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from asyncio import CancelledError
+from time import perf_counter
 from typing import ClassVar
 
 import orjson
@@ -12,6 +12,8 @@ from sanic.exceptions import MethodNotAllowed as SanicMethodNotAllowed
 from sanic.exceptions import PayloadTooLarge, SanicException
 from sanic.handlers import ErrorHandler
 
+from fusion.api.refusals import RefusalLog
+from fusion.api.request_ids import HEADER, request_id
 from fusion.api.requests import STAND_IN
 from fusion.errors import (
     BadRequest,
@@ -21,8 +23,6 @@ from fusion.errors import (
     MethodNotAllowed,
     RouteNotFound,
 )
-
-log = logging.getLogger("fusion.api")
 
 VIEWS = "/views/"
 
@@ -62,12 +62,20 @@ class Interrupted(FusionError):
 
 
 class Failures(ErrorHandler):
+    def __init__(self) -> None:
+        super().__init__()
+        self._refusals = RefusalLog()
+
     def response(self, request: Request, exception: BaseException) -> HTTPResponse:
         failure = translate(request, exception)
-        if isinstance(failure, InternalError):
-            log.error("%s %s failed", request.method, request.path, exc_info=exception)
-        headers, extra = failure.headers, failure.extra
-        if request.path.startswith(VIEWS) and (datastore := getattr(request.ctx, "datastore", None)):
+        now = perf_counter()
+        request.app.ctx.traffic.add(request, failure.status, now - getattr(request.ctx, "began", now))
+        headers, extra = failure.headers | {HEADER: request_id(request)}, failure.extra
+        datastore = getattr(request.ctx, "datastore", None)
+        if failure.status >= 500:
+            extra = extra | {"request_id": request_id(request)}
+            self._refusals.add(request, failure, exception, datastore and datastore.name)
+        if request.path.startswith(VIEWS) and datastore:
             found = {"state": datastore.state, "queue": datastore.queue, "inflight": datastore.inflight}
             extra = found | extra if failure.status == 503 else extra
             headers |= {

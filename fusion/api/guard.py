@@ -1,10 +1,13 @@
-"""What stands before every handler: the key, its scope, its datastore, a body nobody asked for."""
+"""What stands before every handler: the key, its scope, its datastore, a body nobody asked for; and a look at
+how long it takes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from time import perf_counter
 
 from sanic import Request
 from sanic.response import BaseHTTPResponse
@@ -12,6 +15,7 @@ from sanic.response import BaseHTTPResponse
 from fusion.api.auth import Grant
 from fusion.api.budget import Share
 from fusion.api.patience import Patience
+from fusion.api.request_ids import give_back
 from fusion.api.requests import has_body, read_body
 from fusion.api.streaming import StreamedAnswer
 from fusion.datastore import Datastore
@@ -53,6 +57,25 @@ async def charged(
     return response
 
 
+def watched(handler: Handler) -> Handler:
+    """Count the request with its time, and give its id back. Errors are counted where they are answered."""
+
+    @wraps(handler)
+    async def timed(request: Request) -> BaseHTTPResponse | None:
+        began = perf_counter()
+        try:
+            response = await handler(request)
+        except BaseException:
+            request.ctx.began = began
+            raise
+        if response is not None:
+            request.app.ctx.traffic.add(request, response.status, perf_counter() - began)
+            give_back(request, response)
+        return response
+
+    return timed
+
+
 def public(handler: Handler) -> Handler:
     """Needs no key. A body is read and dropped, so that the connection can be used again."""
 
@@ -62,7 +85,7 @@ def public(handler: Handler) -> Handler:
             await read_body(request)
             return await handler(request)
 
-    return served
+    return watched(served)
 
 
 def guard(scope: str, *, takes_body: bool = False) -> Callable[[DatastoreHandler], Handler]:
@@ -97,6 +120,6 @@ def guard(scope: str, *, takes_body: bool = False) -> Callable[[DatastoreHandler
                 request.ctx.datastore = datastore  # views tell its state with their errors, too
                 raise
 
-        return guarded
+        return watched(guarded)
 
     return decorate

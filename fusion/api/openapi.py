@@ -12,6 +12,7 @@ from fusion.api.description.ingestor import CONSISTENCY_OPERATIONS, EVENT_OPERAT
 from fusion.api.description.operation import Operation
 from fusion.api.description.public import PUBLIC_OPERATIONS
 from fusion.api.description.schemas import SHARED
+from fusion.api.description.status import STATUS_OPERATIONS
 from fusion.api.description.views import VIEW_OPERATIONS
 
 VERSION = "1.0"
@@ -21,6 +22,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *EVENT_OPERATIONS,
     *CONSISTENCY_OPERATIONS,
     *VIEW_OPERATIONS,
+    *STATUS_OPERATIONS,
     *PUBLIC_OPERATIONS,
 )
 

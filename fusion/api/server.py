@@ -6,6 +6,7 @@ SIGHUP has the files read again that may change meanwhile.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -21,7 +22,11 @@ from sanic.server import HttpProtocol
 from fusion.api.app import create_app
 from fusion.data_directory import DataDirectory
 from fusion.errors import CannotListen, SettingsError
+from fusion.logs import event
 from fusion.settings import ServerSettings, Settings
+from fusion.version import VERSION
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 1024
 POLL_SECONDS = 0.02
@@ -66,6 +71,15 @@ async def _serve(settings: Settings, listener: socket.socket, on_listening: Call
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    event(
+        log,
+        logging.INFO,
+        "starting",
+        f"Fusion {VERSION} starts",
+        version=VERSION,
+        pid=os.getpid(),
+        datastores=list(settings.datastores),
+    )
     app = create_app(settings)
     certificate = app.ctx.certificate
     loop.add_signal_handler(signal.SIGHUP, partial(app.ctx.reloading.refresh, force=True))
@@ -83,14 +97,18 @@ async def _serve(settings: Settings, listener: socket.socket, on_listening: Call
         await server.after_start()
         host, port = listener.getsockname()[:2]
         scheme = "http" if certificate is None else "https"
-        on_listening(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
+        url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+        event(log, logging.INFO, "listening", f"listening on {url}", url=url)
+        on_listening(url)
         await stopping.wait()
+        event(log, logging.INFO, "stopping", "told to stop", connections=len(server.connections))
         await server.before_stop()
         await server.close()
         await drain(server.connections, app.config.GRACEFUL_SHUTDOWN_TIMEOUT)
     finally:
         await server.after_stop()
         Sanic.unregister_app(app)
+        event(log, logging.INFO, "stopped", "everything that was accepted is applied")
 
 
 async def drain(connections: set[HttpProtocol], timeout_seconds: float) -> None:

@@ -23,6 +23,7 @@ from sanic.response import BaseHTTPResponse
 from fusion.api.compression import Compressor
 from fusion.api.offload import Workers
 from fusion.errors import Overloaded
+from fusion.logs import event
 
 log = logging.getLogger("fusion.api")
 
@@ -68,6 +69,11 @@ class Streams:
         # One piece each time the loop comes round: however many there are, others are served in between.
         self.turn = asyncio.Lock()
         self._running: dict[StreamedAnswer, None] = {}  # the oldest first
+
+    @property
+    def running(self) -> int:
+        """How many there are."""
+        return len(self._running)
 
     def check(self) -> None:
         """Raises Overloaded when there are too many."""
@@ -136,7 +142,7 @@ class StreamedAnswer(BaseHTTPResponse):
             self._end(stream)
         except BaseException as error:
             if isinstance(error, MemoryError):
-                log.error("a large answer was cut off: %s", error)
+                event(log, logging.ERROR, "answer_cut_off", f"a large answer was cut off: {error}")
             if protocol.transport is not None:
                 protocol.transport.abort()
             raise
@@ -218,7 +224,13 @@ class StreamedAnswer(BaseHTTPResponse):
                 why = "the index had to keep more than max_kept_bytes for it"
             else:
                 continue
-            log.warning("a large answer was cut off after %.0f s: %s", now - began, why)
+            event(
+                log,
+                logging.WARNING,
+                "answer_cut_off",
+                f"a large answer was cut off: {why}",
+                seconds=round(now - began),
+            )
             transport.abort()
             return
 

@@ -6,6 +6,8 @@ import signal
 import threading
 from typing import Any
 
+from fusion.logs import FORMATS, LEVELS, configure
+
 from .base import CommandError, port_number
 
 
@@ -24,6 +26,10 @@ def add(commands: Any) -> None:
         default=None,
         help="listen without TLS on an address that other machines reach",
     )
+    serve.add_argument("--log-format", choices=FORMATS, default="text", help="of the log (%(default)s)")
+    serve.add_argument(
+        "--log-level", choices=LEVELS, default="info", help="the least that is logged (%(default)s)"
+    )
     serve.add_argument("--until-stdin-closes", action="store_true", help=argparse.SUPPRESS)
     serve.set_defaults(run=run)
 
@@ -41,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
         )
     except SettingsError as error:
         raise CommandError(error.detail, status=2) from None
+    configure(options.log_format, options.log_level)
     if options.until_stdin_closes:
         threading.Thread(target=stop_when_stdin_closes, daemon=True).start()
     try:

@@ -18,6 +18,8 @@ from urllib.parse import quote
 import httpx
 
 SCOPES = ("read", "ingest", "admin")
+# What goes well, and what datastores and clients meet with, is not told.
+QUIET = ("--log-level", "error")
 LISTENING = "fusion: listening on "
 # Far more than anything takes; a test that waits this long is stuck.
 STUCK_SECONDS = 60.0
@@ -75,7 +77,7 @@ class Server:
         self._errors = directory / "stderr"
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, *program, "serve", "--config", "fusion.toml", *arguments],
+                [sys.executable, *program, "serve", "--config", "fusion.toml", *QUIET, *arguments],
                 cwd=directory,
                 env={
                     **{name: value for name, value in os.environ.items() if not name.startswith("FUSION_")},

@@ -178,7 +178,7 @@ def test_a_client_that_goes_away_is_forgotten(
 def test_the_oldest_reader_is_cut_off_when_too_much_is_kept(
     start: Callable[..., Server], reader: Callable[..., Reader]
 ) -> None:
-    server = start({"one": "", "other": ""}, "max_kept_bytes = 100000")
+    server = start({"one": "", "other": ""}, "max_kept_bytes = 100000", "--log-level", "warning")
     twin, other = Twin(Store(server, "one")), Twin(Store(server, "other"))
     for each in (twin, other):
         each.ready(*generation(0, MANY))
@@ -195,7 +195,7 @@ def test_the_oldest_reader_is_cut_off_when_too_much_is_kept(
 def test_an_answer_that_takes_too_long_is_cut_off(
     start: Callable[..., Server], reader: Callable[..., Reader]
 ) -> None:
-    server = start({"one": ""}, "max_answer_seconds = 1")
+    server = start({"one": ""}, "max_answer_seconds = 1", "--log-level", "warning")
     twin = Twin(Store(server, "one"))
     twin.ready(*generation(0, MANY))
     slow = reader(twin.store)

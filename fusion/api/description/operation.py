@@ -11,6 +11,8 @@ from fusion.api.parameters import Choice, Parameter, Parameters
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 HTML = "text/html"
+TEXT_PLAIN = "text/plain"
+OPENMETRICS = "application/openmetrics-text"
 
 # code: (status, what it says)
 ERRORS: dict[str, tuple[int, str]] = {
@@ -18,6 +20,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "malformed_encoding": (400, "The body is not what its Content-Encoding says."),
     "unauthorized": (401, "The API key is missing or unknown."),
     "forbidden": (403, "The API key lacks the scope."),
+    "route_not_found": (404, "There is no such route."),
     "path_not_found": (404, "There is no such path."),
     "session_not_found": (404, "The session is unknown, expired or ended."),
     "position_not_found": (404, "Nothing with a positive index was accepted for the task yet."),
@@ -67,6 +70,13 @@ def header(description: str, schema: Schema, *, required: bool = False) -> dict[
 
 _RETRY_AFTER = {
     "Retry-After": header("Whole seconds.", {"type": "integer", "minimum": 1}, required=True),
+}
+_REQUEST_ID: Headers = {
+    "X-Request-ID": header(
+        "That of the request, or a new one. Other answers have it when the request had one.",
+        string(maxLength=128),
+        required=True,
+    )
 }
 _HEADERS_OF_ERRORS: dict[int, Headers] = {
     415: {"Accept-Encoding": header("What is understood.", string(), required=True)},
@@ -170,4 +180,4 @@ def _error(status: int, codes: list[str], headers: Headers) -> Answer:
     """The answer for the errors of one status."""
     told = " ".join(ERRORS[code][1] for code in codes)
     schema = {"allOf": [shared("Error"), {"properties": {"code": {"enum": codes}}}]}
-    return Answer(status, told, {JSON: schema}, _HEADERS_OF_ERRORS.get(status, {}) | headers)
+    return Answer(status, told, {JSON: schema}, _REQUEST_ID | _HEADERS_OF_ERRORS.get(status, {}) | headers)

@@ -169,6 +169,7 @@ SHARED: dict[str, Schema] = {
             },
             "cursor": string("answer_too_large: with a `limit`, the first of its pages."),
             "revision": count("revision_not_reached: the present one."),
+            "request_id": string("5xx: what the server's log calls the request."),
         },
         "required": ["detail", "code"],
         "additionalProperties": False,

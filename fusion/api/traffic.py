@@ -1,0 +1,45 @@
+"""Requests by route and status, and how long they took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sanic import Request
+
+from fusion.counters import Durations
+
+# Seconds. Few: there is a histogram for each route, method and status.
+BOUNDS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5)
+# Where no route was found: whatever was asked for, it makes no label of its own.
+UNKNOWN = "unknown"
+
+
+class Asked(NamedTuple):
+    route: str  # its template
+    method: str
+    status: int
+
+
+class Traffic:
+    """One for the server; used by the event loop alone."""
+
+    def __init__(self) -> None:
+        self._durations: dict[tuple[str, str, int], Durations] = {}
+
+    def add(self, request: Request, status: int, seconds: float) -> None:
+        """A request was answered: `seconds` after its head was read, in which the answer was made.
+
+        What follows, the sending of a large answer, is as slow as its client.
+        """
+        route = request.route
+        key = (UNKNOWN, UNKNOWN, status) if route is None else (route.path, request.method, status)
+        durations = self._durations.get(key)
+        if durations is None:
+            durations = self._durations[key] = Durations(BOUNDS)
+        durations.add(seconds)
+
+    def __iter__(self) -> Iterator[tuple[Asked, Durations]]:
+        for (route, method, status), durations in list(self._durations.items()):
+            template = route if route == UNKNOWN else f"/{route}"
+            yield Asked(template, method, status), durations
