@@ -9,9 +9,10 @@ from fusion.api.auth import KeyRing
 from fusion.api.tls import Certificate
 from fusion.errors import SettingsError
 from fusion.keys import KeyFile
+from fusion.logs import event
 from fusion.settings import KeySettings
 
-log = logging.getLogger("fusion.api")
+log = logging.getLogger(__name__)
 
 # A key that is revoked is refused within a second.
 POLL_SECONDS = 0.25
@@ -56,15 +57,15 @@ class Reloading:
             try:
                 self._install(self._file.read())
             except SettingsError as error:
-                log.error("the API keys stay as they were: %s", error)
+                event(log, logging.ERROR, "keys_unusable", f"the API keys stay as they were: {error}")
             else:
-                log.info("the API keys were read again")
+                event(log, logging.INFO, "keys_read", "the API keys were read again")
         if self._certificate is not None:
             try:
                 if self._certificate.refresh(force=force):
-                    log.info("the certificate was read again")
+                    event(log, logging.INFO, "certificate_read", "the certificate was read again")
             except SettingsError as error:
-                log.error("the certificate stays as it was: %s", error)
+                event(log, logging.ERROR, "certificate_unusable", f"the certificate stays as it was: {error}")
 
     def note_use(self) -> None:
         """Write down when keys were used last, if that has changed."""
@@ -73,7 +74,8 @@ class Reloading:
             try:
                 self._file.note_use(used)
             except OSError as error:  # a full disk, say
-                log.warning("when API keys were used last cannot be noted: %s", error.strerror)
+                why = f"when API keys were used last cannot be noted: {error.strerror}"
+                event(log, logging.WARNING, "key_use_not_noted", why)
             self._noted = used
 
     def _install(self, keys: dict[str, KeySettings]) -> None:
