@@ -68,6 +68,9 @@ class ServerSettings:
     key_bytes_per_second: int = 0
     failed_tries_per_minute: int = 60
     metrics: str = "public"
+    max_connections: int = 4096
+    request_head_seconds: int = 10
+    request_body_seconds: int = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +234,21 @@ _SERVER = {
         one_of(*METRICS),
         "Who may read `/metrics`: with `public` everybody, with `key` an API key of the scope `read` or "
         "`admin`, with `off` nobody.",
+    ),
+    "max_connections": Setting(
+        integer(1, 1_000_000),
+        "Most connections open at once. Beyond it, idle ones are closed for new ones.",
+        "connections",
+    ),
+    "request_head_seconds": Setting(
+        integer(1, 86_400),
+        "Longest time from the first byte of a request to the end of its header, however slowly it comes.",
+        "seconds",
+    ),
+    "request_body_seconds": Setting(
+        integer(1, 86_400),
+        "Longest time for a request's body, and one second more for each 16 KiB of it that came.",
+        "seconds",
     ),
 }
 _DATASTORE = {
