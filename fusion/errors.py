@@ -193,6 +193,16 @@ class SessionObsolete(FusionError):
     default_detail = "this session is obsolete: a newer session took its place"
 
 
+class HeaderTooLarge(FusionError):
+    """``limit``: bytes that ``what`` (the header fields, or they and the request line) may have together."""
+
+    status = 431
+    code = "header_too_large"
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(f"{what} larger than {limit} bytes; shorten them", limit=limit)
+
+
 # Not now, but later
 
 

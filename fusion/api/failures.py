@@ -19,25 +19,13 @@ from fusion.errors import (
     BadRequest,
     BodyTooLarge,
     FusionError,
+    HeaderTooLarge,
     InternalError,
     MethodNotAllowed,
     RouteNotFound,
 )
 
 VIEWS = "/views/"
-
-
-class HeaderTooLarge(FusionError):
-    """``limit``: bytes the request line and the headers may have together."""
-
-    status: ClassVar[int] = 431
-    code: ClassVar[str] = "header_too_large"
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"the request line and headers are larger than {limit} bytes; shorten them",
-            limit=limit,
-        )
 
 
 class RequestTimedOut(FusionError):
@@ -100,7 +88,7 @@ def translate(request: Request, exception: BaseException) -> FusionError:
         return Interrupted()
     if isinstance(exception, PayloadTooLarge):
         if request.method == STAND_IN:
-            return HeaderTooLarge(request.app.config.REQUEST_MAX_HEADER_SIZE)
+            return HeaderTooLarge("the request line and headers are", request.app.config.REQUEST_MAX_HEADER_SIZE)
         return BodyTooLarge(request.app.ctx.max_body_bytes)
     if isinstance(exception, SanicException):
         match exception.status_code:

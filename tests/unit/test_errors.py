@@ -29,6 +29,7 @@ TABLE: dict[type[FusionError], tuple[int, str]] = {
     errors.UnsupportedEncoding: (415, "unsupported_encoding"),
     errors.SessionObsolete: (419, "session_obsolete"),
     errors.InvalidField: (422, "invalid_field"),
+    errors.HeaderTooLarge: (431, "header_too_large"),
     errors.InternalError: (500, "internal_error"),
     errors.SettingsError: (500, "invalid_settings"),
     errors.DamagedFile: (500, "damaged_file"),
