@@ -88,7 +88,9 @@ def translate(request: Request, exception: BaseException) -> FusionError:
         return Interrupted()
     if isinstance(exception, PayloadTooLarge):
         if request.method == STAND_IN:
-            return HeaderTooLarge("the request line and headers are", request.app.config.REQUEST_MAX_HEADER_SIZE)
+            return HeaderTooLarge(
+                "the request line and headers are", request.app.config.REQUEST_MAX_HEADER_SIZE
+            )
         return BodyTooLarge(request.app.ctx.max_body_bytes)
     if isinstance(exception, SanicException):
         match exception.status_code:
