@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any, TypeVar
 
 from sanic import Request
@@ -10,6 +11,7 @@ from sanic.compat import Header
 
 from fusion.api.budget import Share
 from fusion.api.encodings import content_coding, decoded
+from fusion.api.framing import check_head
 from fusion.api.patience import Patience
 from fusion.errors import BodyTooLarge, Overloaded
 
@@ -22,6 +24,9 @@ INLINE_BYTES = 64 * 1024
 INLINE_COMPRESSED_BYTES = 1024
 # The same for what a quick attempt can decode: 1000 rows in 60 µs, half of what the way costs.
 QUICK_BYTES = 256 * 1024
+# So much of a body in chunks is counted as it comes; a larger one counts as the largest from there on: else
+# many of them would hold halves and wait for each other.
+COUNTED_BYTES = 1024 * 1024
 
 T = TypeVar("T")
 
@@ -30,8 +35,11 @@ class ApiRequest(Request):
     __slots__ = ()
 
     def __init__(self, url_bytes: bytes, headers: Header, version: str, method: str, **more: Any) -> None:
-        # Sanic answers what it cannot read through a stand-in, and would fail over the same bad URL.
-        super().__init__(b"*" if method == STAND_IN else url_bytes, headers, version, method, **more)
+        if head := more.get("head"):
+            check_head(head, headers, version)
+        else:  # Sanic answers what it cannot read through a stand-in, and would fail over the same bad URL
+            url_bytes = b"*"
+        super().__init__(url_bytes, headers, version, method, **more)
 
     @property
     def path(self) -> str:
@@ -81,6 +89,14 @@ def has_body(request: Request) -> bool:
     return stream is not None and bool(stream.request_body)
 
 
+def declared_bytes(request: Request) -> int:
+    """What the body declares to have, 0 if it does not. Raises BodyTooLarge before a byte of it is read."""
+    declared = int(request.headers.getone("content-length", "0"))  # checked to be one
+    if declared > (limit := request.app.ctx.max_body_bytes):
+        raise BodyTooLarge(limit)
+    return declared
+
+
 async def read_body(request: Request) -> bytes:
     """The whole body as it came, for a route registered with ``stream=True``.
 
@@ -88,25 +104,45 @@ async def read_body(request: Request) -> bytes:
     grows over it. What is left unread is drained after the answer, so that the client can read that. A body
     waits for its share of memory, and raises Overloaded when there is none for long.
     """
-    limit: int = request.app.ctx.max_body_bytes
     if not has_body(request):
         return b""
-    stream: Any = request.stream
-    # Checked by Sanic to be an integer.
-    declared = int(request.headers.getone("content-length", "0"))
-    if declared > limit:
-        raise BodyTooLarge(limit)
-    if declared:  # all of it before the first byte: halves of many bodies would wait for each other
-        await hold(request, declared)
-    chunks: list[bytes] = []
+    limit: int = request.app.ctx.max_body_bytes
+    if held := declared_bytes(request):  # all before the first byte: halves of many would wait for each other
+        await hold(request, held)
+    body = b""
+    more: BytesIO | None = None  # in however small pieces it comes, it takes no more memory than in one
     size = 0
-    async for chunk in stream:
-        size += len(chunk)
+    # Sanic types it as the base of its HTTP versions, which has none.
+    stream: Any = request.stream
+    async for piece in stream:
+        size += len(piece)
         if size > limit:
             raise BodyTooLarge(limit)
-        if not declared:
-            await hold(request, len(chunk))
-        chunks.append(chunk)
+        if size > held:
+            grown = size if size <= COUNTED_BYTES else limit
+            await hold(request, grown - held)
+            held = grown
+        if not body:
+            body = piece
+            continue
+        if more is None:
+            more = BytesIO()
+            more.write(body)
+        more.write(piece)
     if (grant := getattr(request.ctx, "grant", None)) is not None:
         grant.charge(size)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return body if more is None else more.getvalue()
+
+
+async def drop_body(request: Request) -> None:
+    """Read a body that nobody takes, so that the connection can be used again. It needs no memory."""
+    if not has_body(request):
+        return
+    declared_bytes(request)
+    limit: int = request.app.ctx.max_body_bytes
+    size = 0
+    stream: Any = request.stream
+    async for piece in stream:
+        size += len(piece)
+        if size > limit:
+            raise BodyTooLarge(limit)
