@@ -16,7 +16,7 @@ from fusion.api.auth import Grant
 from fusion.api.budget import Share
 from fusion.api.patience import Patience
 from fusion.api.request_ids import give_back
-from fusion.api.requests import has_body, read_body
+from fusion.api.requests import drop_body, has_body
 from fusion.api.streaming import StreamedAnswer
 from fusion.datastore import Datastore
 from fusion.errors import FusionError
@@ -82,7 +82,7 @@ def public(handler: Handler) -> Handler:
     @wraps(handler)
     async def served(request: Request) -> BaseHTTPResponse | None:
         with allowed(request):
-            await read_body(request)
+            await drop_body(request)
             return await handler(request)
 
     return watched(served)
@@ -98,7 +98,7 @@ def guard(scope: str, *, takes_body: bool = False) -> Callable[[DatastoreHandler
         async def handle(request: Request, datastore: Datastore) -> BaseHTTPResponse | None:
             with allowed(request):
                 if not takes_body:
-                    await read_body(request)
+                    await drop_body(request)
                 if datastore.recovering and scope == "ingest":
                     await recovery(datastore, request.ctx.patience)
                 return await handler(request, datastore)
