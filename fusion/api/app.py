@@ -35,7 +35,8 @@ from fusion.keys import KeyFile
 from fusion.settings import Settings
 
 TICK_SECONDS = 0.05
-# Paths of the longest kind (4 KiB, percent-encoded) and well beyond; a URL ends at 65,535 bytes.
+# Paths of the longest kind (4 KiB, percent-encoded) and well beyond; a URL ends at 65,535 bytes. Fields alone
+# may have less, see fusion.api.framing.
 HEADER_BYTES = 65_000
 # What of a refused body is read and dropped, so that its sender gets to read the answer.
 DRAIN_BYTES = 256 * 1024 * 1024
@@ -55,6 +56,7 @@ class Context:
         self.started = time.time()  # epoch seconds
         self.traffic = Traffic()
         self.max_body_bytes = settings.server.max_body_bytes
+        self.max_connections = settings.server.max_connections
         server = settings.server
         self.keys = KeyRing(settings.keys, server)
         self.certificate = (

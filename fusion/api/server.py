@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -17,9 +18,9 @@ from ipaddress import ip_address
 import uvloop
 from sanic import Sanic
 from sanic.http import Stage
-from sanic.server import HttpProtocol
 
 from fusion.api.app import create_app
+from fusion.api.connections import Connection, sweep
 from fusion.data_directory import DataDirectory
 from fusion.errors import CannotListen, SettingsError
 from fusion.logs import event
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 1024
 POLL_SECONDS = 0.02
+# Files that are no connections: those of the journals, their checkpoints, and of the interpreter.
+OTHER_FILES = 256
 
 
 def announce(url: str) -> None:
@@ -81,15 +84,18 @@ async def _serve(settings: Settings, listener: socket.socket, on_listening: Call
         datastores=list(settings.datastores),
     )
     app = create_app(settings)
+    app.ctx.max_connections = allow_files(settings.server.max_connections)
     certificate = app.ctx.certificate
     loop.add_signal_handler(signal.SIGHUP, partial(app.ctx.reloading.refresh, force=True))
     server = await app.create_server(
         sock=listener,
         ssl=None if certificate is None else certificate.context,
+        protocol=Connection,
         backlog=BACKLOG,
         asyncio_server_kwargs={"start_serving": False},
     )
     assert server is not None
+    sweeper = asyncio.create_task(sweep(server.connections))
     await server.startup()
     await server.before_start()
     try:
@@ -106,12 +112,29 @@ async def _serve(settings: Settings, listener: socket.socket, on_listening: Call
         await server.close()
         await drain(server.connections, app.config.GRACEFUL_SHUTDOWN_TIMEOUT)
     finally:
+        sweeper.cancel()
         await server.after_stop()
         Sanic.unregister_app(app)
         event(log, logging.INFO, "stopped", "everything that was accepted is applied")
 
 
-async def drain(connections: set[HttpProtocol], timeout_seconds: float) -> None:
+def allow_files(connections: int) -> int:
+    """Let the process open files enough for so many connections; the number that the system permits."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = connections + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= need:
+        return connections
+    if hard == resource.RLIM_INFINITY or hard >= need:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
+        return connections
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    permitted = max(1, hard - OTHER_FILES)
+    why = f"no more than {permitted} connections: the system permits {hard} open files"
+    event(log, logging.WARNING, "few_files", why, connections=permitted, files=hard)
+    return permitted
+
+
+async def drain(connections: set[Connection], timeout_seconds: float) -> None:
     """Close what owes no answer at once, the others after their answer, all of them in the end."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_seconds
