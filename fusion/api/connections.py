@@ -11,7 +11,7 @@ import asyncio
 import logging
 from asyncio import Transport
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 from sanic.exceptions import RequestTimeout
@@ -35,7 +35,7 @@ class Connection(HttpProtocol):
     """One connection, over whatever transport."""
 
     HTTP_CLASS = StrictHttp
-    __slots__ = ("_due", "_paused", "_timed", "_unsent", "_waits")
+    __slots__ = ("_paused", "_timed", "_unsent", "due")
     # As they are once it is made.
     conn_info: ConnInfo
     transport: Transport
@@ -43,9 +43,8 @@ class Connection(HttpProtocol):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._due = 0.0  # 0: nothing is; else by the loop's clock
+        self.due = 0.0  # what is awaited, by the loop's clock; 0: nothing is
         self._timed: Any = None  # the request whose body is due; None: a head
-        self._waits = False  # for the client to send
         self._paused = 0.0  # since when the client takes nothing; 0: it does
         self._unsent = 0
 
@@ -55,27 +54,28 @@ class Connection(HttpProtocol):
         http = self.http
         return http is not None and http.stage is Stage.IDLE and not http.request_body and not self._paused
 
+    @property
+    def is_receiving(self) -> bool:
+        """A request is being received."""
+        return self.due > 0 and not self._data_received.is_set()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if len(self.connections) > self.app.ctx.max_connections:
             make_room(self.connections, self)
 
-    def begin(self) -> None:
-        self._due = 0.0
-        self._timed = None
-
-    async def receive_more(self) -> None:
+    def receive_more(self) -> Coroutine[Any, Any, None]:
+        """Wait for more, which is due in time if a request has begun; StrictHttp sets `due` back for each."""
         http = self._http
-        request = http.request
-        if request is None:
-            if http.stage is Stage.REQUEST and not self._due:
-                self._due = self.loop.time() + self.app.ctx.settings.server.request_head_seconds
-        elif self._timed is not request:
-            self._timed = request
-            self._due = self.loop.time() + self.app.ctx.settings.server.request_body_seconds
-        self._waits = True
-        await super().receive_more()
-        self._waits = False
+        if http.stage is not Stage.IDLE or http.request_body:
+            request = http.request
+            if not self.due or self._timed is not request:
+                server = self.app.ctx.settings.server
+                self._timed = request
+                self.due = self.loop.time() + (
+                    server.request_head_seconds if request is None else server.request_body_seconds
+                )
+        return HttpProtocol.receive_more(self)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -100,7 +100,7 @@ class Connection(HttpProtocol):
         if self._paused:
             if not isinstance(http.response, StreamedAnswer):  # which looks after its client itself
                 self._sweep_writing(now)
-        elif self._waits and self._due and now > self._due + self._earned_seconds():
+        elif self.is_receiving and now > self.due + self._earned_seconds():
             # Answered with 408, where no answer has been given, and closed.
             http.exception = RequestTimeout("Request Timeout")
             http.request_body = None
@@ -148,7 +148,7 @@ def make_room(connections: set[Connection], newcomer: Connection) -> None:
     ]
     victims = sorted((c for c in of_crowd if c.is_idle), key=lambda c: c._time)[:ROOM]
     if not victims:
-        victims = sorted((c for c in of_crowd if c._waits and c._due), key=lambda c: c._due)[:ROOM]
+        victims = sorted((c for c in of_crowd if c.is_receiving), key=lambda c: c.due)[:ROOM]
     for connection in victims or [newcomer]:
         connections.discard(connection)  # it counts no more
         connection.transport.close()

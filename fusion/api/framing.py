@@ -26,25 +26,45 @@ CHUNKS_PER_TURN = 256
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_HEAD = re.compile(rb"%b [!-~]++ HTTP/1\.[01](?:\r\n%b:[^\x00-\x08\x0a-\x1f\x7f]*+)*+" % (_TOKEN, _TOKEN))
+_REQUEST_LINE = re.compile(rb"%b [!-~]++ HTTP/1\.[01]" % _TOKEN)
+_FIELDS = re.compile(rb"(?:\r\n%b:[^\x00-\x08\x0a-\x1f\x7f]*+)*+" % _TOKEN)
 _CHUNK_LINE = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})(?:;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
 _LENGTH = re.compile("[0-9]{1,32}")
 
 
+# Fields of HTTP/1.1 that were found good: a client sends the same with each of its requests.
+_good: set[bytes] = set()
+MOST_GOOD = 256
+GOOD_BYTES = 1024
+
+
 def check_head(head: bytes, headers: Header, version: str) -> None:
     """Check a request line with its fields, without the empty line. Raises BadRequest and HeaderTooLarge."""
-    if not _HEAD.fullmatch(head):
-        raise BadRequest(
-            "this is not a valid HTTP request: a method, a target and a version must come first, then fields "
-            "without folded lines, control characters, or spaces before a colon"
-        )
-    if len(head) > FIELDS_BYTES and len(head) - head.find(b"\r\n") > FIELDS_BYTES:
+    end = head.find(b"\r\n")
+    if end < 0:
+        end = len(head)
+    if not _REQUEST_LINE.fullmatch(head, 0, end):
+        raise BadRequest("this is not a valid HTTP request: a method, a target and a version must come first")
+    fields = head[end:]
+    if fields in _good and version == "1.1":
+        return
+    if len(fields) > FIELDS_BYTES:
         raise HeaderTooLarge("the header fields are", FIELDS_BYTES)
-    if version == "1.1":
-        if len(headers.getall("host", ())) != 1:
-            raise BadRequest("this is not a valid HTTP request: it must have one Host field")
-    elif "transfer-encoding" in headers:
-        raise BadRequest("this is not a valid HTTP request: there is no Transfer-Encoding in HTTP/1.0")
+    if not _FIELDS.fullmatch(fields):
+        raise BadRequest(
+            "this is not a valid HTTP request: header fields must have no folded lines, no control "
+            "characters and no space before the colon"
+        )
+    if version != "1.1":
+        if "transfer-encoding" in headers:
+            raise BadRequest("this is not a valid HTTP request: there is no Transfer-Encoding in HTTP/1.0")
+        return
+    if len(headers.getall("host", ())) != 1:
+        raise BadRequest("this is not a valid HTTP request: it must have one Host field")
+    if len(fields) <= GOOD_BYTES:
+        if len(_good) >= MOST_GOOD:
+            _good.clear()
+        _good.add(fields)
 
 
 class StrictHttp(Http):
@@ -55,10 +75,13 @@ class StrictHttp(Http):
     request_bytes: int
     request_bytes_left: int
 
-    def init_for_request(self) -> None:
-        super().init_for_request()
+    def __init__(self, protocol: Any) -> None:
+        super().__init__(protocol)
         self._chunks = 0
-        self.protocol.begin()
+
+    def init_for_request(self) -> None:
+        Http.init_for_request(self)
+        self.protocol.due = 0.0
 
     async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
         if self.expecting_continue and not self.recv_buffer:

@@ -34,12 +34,21 @@ T = TypeVar("T")
 class ApiRequest(Request):
     __slots__ = ()
 
-    def __init__(self, url_bytes: bytes, headers: Header, version: str, method: str, **more: Any) -> None:
-        if head := more.get("head"):
+    def __init__(
+        self,
+        url_bytes: bytes,
+        headers: Header,
+        version: str,
+        method: str,
+        transport: Any,
+        app: Any,
+        head: bytes = b"",
+    ) -> None:
+        if head:
             check_head(head, headers, version)
         else:  # Sanic answers what it cannot read through a stand-in, and would fail over the same bad URL
             url_bytes = b"*"
-        super().__init__(url_bytes, headers, version, method, **more)
+        super().__init__(url_bytes, headers, version, method, transport, app, head)
 
     @property
     def path(self) -> str:
