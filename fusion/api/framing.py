@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from sanic.compat import Header
+from sanic.exceptions import BadRequest as SanicBadRequest
 from sanic.exceptions import PayloadTooLarge
 from sanic.http import Http
 
@@ -84,7 +85,8 @@ class StrictHttp(Http):
         self.protocol.due = 0.0
 
     async def http1_response_header(self, data: bytes, end_stream: bool) -> None:
-        if self.expecting_continue and not self.recv_buffer:
+        # Of a body in chunks the line end of the head is still there.
+        if self.expecting_continue and self.recv_buffer in (b"", b"\r\n"):
             # The client waits to be told whether to send its body, and will not, or will: nobody can know.
             self.expecting_continue = False
             self.request_body = None
@@ -136,11 +138,11 @@ class StrictHttp(Http):
         self.request_body = None
         return False
 
-    def _malformed(self) -> BadRequest:
-        """The rest of the connection cannot be understood."""
+    def _malformed(self) -> SanicBadRequest:
+        """The rest of the connection cannot be understood. Sanic expects its own where it drops a body."""
         self.keep_alive = False
         self.request_body = None
-        return BadRequest("this is not a valid HTTP request: the chunks of its body are malformed")
+        return SanicBadRequest("the chunks of its body are malformed")
 
     @staticmethod
     def _safe_int(value: str, base: int = 10) -> int:
