@@ -57,7 +57,7 @@ class Connection(HttpProtocol):
     @property
     def is_receiving(self) -> bool:
         """A request is being received."""
-        return self.due > 0 and not self._data_received.is_set()
+        return self.due != 0 and not self._data_received.is_set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

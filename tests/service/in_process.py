@@ -45,7 +45,7 @@ class Transport:
     def __init__(self) -> None:
         self.sent = bytearray()
         self.closed = False
-        self.protocol: Connection | None = None
+        self.protocol: Connection
 
     def connect(self, protocol: Connection) -> None:
         self.protocol = protocol
@@ -61,13 +61,9 @@ class Transport:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            asyncio.get_running_loop().call_soon(self._lost)
+            self.protocol.loop.call_soon(self.protocol.connection_lost, None)
 
     abort = close
-
-    def _lost(self) -> None:
-        assert self.protocol is not None
-        self.protocol.connection_lost(None)
 
     def is_closing(self) -> bool:
         return self.closed
