@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from asyncio import Transport
 from collections import Counter
 from collections.abc import Collection, Coroutine
@@ -50,9 +51,11 @@ class Connection(HttpProtocol):
 
     @property
     def is_idle(self) -> bool:
-        """No request has begun, and none is being answered."""
+        """No request has begun, and none is being answered. `_time` is since when."""
         http = self.http
-        return http is not None and http.stage is Stage.IDLE and not http.request_body and not self._paused
+        if http is None:  # not looked at yet
+            return True
+        return http.stage is Stage.IDLE and not http.request_body and not self._paused
 
     @property
     def is_receiving(self) -> bool:
@@ -61,6 +64,7 @@ class Connection(HttpProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._time = time.monotonic()
         if len(self.connections) > self.app.ctx.max_connections:
             make_room(self.connections, self)
 

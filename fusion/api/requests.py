@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any, TypeVar
 
 from sanic import Request
@@ -27,6 +26,10 @@ QUICK_BYTES = 256 * 1024
 # So much of a body in chunks is counted as it comes; a larger one counts as the largest from there on: else
 # many of them would hold halves and wait for each other.
 COUNTED_BYTES = 1024 * 1024
+COUNTED_STEP_BYTES = 64 * 1024
+# A body can come byte by byte: pieces smaller than this are put together, else they would take many times as
+# much as it has.
+SMALL_BYTES = 4096
 
 T = TypeVar("T")
 
@@ -118,8 +121,7 @@ async def read_body(request: Request) -> bytes:
     limit: int = request.app.ctx.max_body_bytes
     if held := declared_bytes(request):  # all before the first byte: halves of many would wait for each other
         await hold(request, held)
-    body = b""
-    more: BytesIO | None = None  # in however small pieces it comes, it takes no more memory than in one
+    pieces: list[bytes] = []
     size = 0
     # Sanic types it as the base of its HTTP versions, which has none.
     stream: Any = request.stream
@@ -128,19 +130,16 @@ async def read_body(request: Request) -> bytes:
         if size > limit:
             raise BodyTooLarge(limit)
         if size > held:
-            grown = size if size <= COUNTED_BYTES else limit
+            grown = limit if size > COUNTED_BYTES else size + COUNTED_STEP_BYTES
             await hold(request, grown - held)
             held = grown
-        if not body:
-            body = piece
-            continue
-        if more is None:
-            more = BytesIO()
-            more.write(body)
-        more.write(piece)
+        if pieces and len(pieces[-1]) < SMALL_BYTES:
+            pieces[-1] += piece
+        else:
+            pieces.append(piece)
     if (grant := getattr(request.ctx, "grant", None)) is not None:
         grant.charge(size)
-    return body if more is None else more.getvalue()
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 async def drop_body(request: Request) -> None:
