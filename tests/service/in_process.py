@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,8 +19,9 @@ from fusion.api.freshness import Patience
 from fusion.settings import DatastoreSettings, KeySettings, ServerSettings, Settings
 
 KEY = "key"
-# Stands for the session in what is sent: its id is another one each time.
-SESSION = b"@session"
+# Stands for the session in what is sent, whose id is as long and another one each time.
+SESSION = b"00000000-0000-4000-8000-000000000000"
+LOGGERS = ("asyncio", "fusion", "sanic")
 EVENTS, SESSIONS = b"/ingestor-api/v1/events/", b"/ingestor-api/v1/sessions/"
 _HEAD = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [^\r\n]*\r\n((?:[^:\r\n]+: ?[^\r\n]*\r\n)*)\r\n")
 
@@ -84,18 +86,34 @@ class Transport:
         return {"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)}.get(name, default)
 
 
+class Complaints(logging.Handler):
+    """What is logged as an error: an exception that nobody expected."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
 class InProcess:
     """One datastore with one file, and any number of connections, one after the other."""
 
-    def __init__(self, directory: Path, **server: Any) -> None:
+    def __init__(self, directory: Path, *, touch_up: bool = True, **server: Any) -> None:
+        """`server`: settings of it. `touch_up`: Sanic makes some of its functions anew from their source."""
         settings = Settings(
             ServerSettings(data_dir=directory, **server),
             {"one": DatastoreSettings(durability="none", session_timeout_seconds=86_400)},
             (KeySettings.of(KEY, "one"),),
         )
         self._runner = asyncio.Runner()
+        self._complaints = Complaints()
+        for name in LOGGERS:
+            logging.getLogger(name).addHandler(self._complaints)
         self.loop = self._runner.get_loop()
         self.app = create_app(settings)
+        self.app.config.TOUCHUP = touch_up
         self.datastore = self.app.ctx.datastores["one"]
         self.connections: set[Connection] = set()
         self._server = self.run(
@@ -114,6 +132,8 @@ class InProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for name in LOGGERS:
+            logging.getLogger(name).removeHandler(self._complaints)
         self.run(self._server.before_stop())
         self.run(self._server.after_stop())
         Sanic.unregister_app(self.app)
@@ -181,17 +201,31 @@ class InProcess:
         return answer.body
 
     def check(self, *pieces: bytes) -> list[Answer]:
-        """Send them, whatever they are: no 5xx, errors in the contract's form, a change only with a 204."""
+        """Send them, whatever they are: no 5xx, errors in the contract's form, a change only with a 204.
+
+        What they have changed is undone. 503 is right where they are what made the tree unready.
+        """
         before = self.datastore.index.revision
+        self._complaints.lines.clear()
         found, _ = self.converse(*pieces)
         for answer in found:
             if answer.status >= 400 and answer.body:
                 code = answer.code
-                assert answer.status < 500 or code == "revision_not_reached", answer
+                assert answer.status < 500 or code in ("not_ready", "revision_not_reached"), answer
             assert answer.status < 500 or answer.status == 503, answer
+        assert not self._complaints.lines, "\n".join(self._complaints.lines)
+        changed = self.datastore.index.revision != before
         if not any(answer.status == 204 for answer in found):
-            assert self.datastore.index.revision == before, found
+            assert not changed, found
+        active = [session["session_id"] for session in self.datastore.sessions()]
+        if changed or self.session.decode() not in active or self.datastore.state != "ready":
+            self.reset()
         return found
+
+    def reset(self) -> None:
+        self.fill()  # only what is ready can be reset
+        assert self.ask("DELETE", b"/views/fs/reset").status == 204
+        self.fill()
 
 
 def answers(sent: bytes) -> list[Answer]:
