@@ -37,7 +37,7 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
 
 def main() -> None:
     Patience.sleep = give_up  # type: ignore[method-assign]
-    with tempfile.TemporaryDirectory() as directory, InProcess(Path(directory), touch_up=False) as service:
+    with tempfile.TemporaryDirectory() as directory, InProcess(Path(directory)) as service:
 
         def check(data: bytes) -> None:
             found = service.check(*pieces(data))

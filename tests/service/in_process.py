@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -100,8 +101,7 @@ class Complaints(logging.Handler):
 class InProcess:
     """One datastore with one file, and any number of connections, one after the other."""
 
-    def __init__(self, directory: Path, *, touch_up: bool = True, **server: Any) -> None:
-        """`server`: settings of it. `touch_up`: Sanic makes some of its functions anew from their source."""
+    def __init__(self, directory: Path, **server: Any) -> None:
         settings = Settings(
             ServerSettings(data_dir=directory, **server),
             {"one": DatastoreSettings(durability="none", session_timeout_seconds=86_400)},
@@ -113,12 +113,14 @@ class InProcess:
             logging.getLogger(name).addHandler(self._complaints)
         self.loop = self._runner.get_loop()
         self.app = create_app(settings)
-        self.app.config.TOUCHUP = touch_up
+        # Sanic would make some of its functions anew from their source, which works but once in a process.
+        self.app.config.TOUCHUP = False
         self.datastore = self.app.ctx.datastores["one"]
         self.connections: set[Connection] = set()
+        self._socket = socket.socket()  # which nobody listens on
         self._server = self.run(
             self.app.create_server(
-                host="127.0.0.1", port=0, protocol=Connection, asyncio_server_kwargs={"start_serving": False}
+                sock=self._socket, protocol=Connection, asyncio_server_kwargs={"start_serving": False}
             )
         )
         self.run(self._server.startup())
@@ -137,6 +139,7 @@ class InProcess:
         self.run(self._server.before_stop())
         self.run(self._server.after_stop())
         Sanic.unregister_app(self.app)
+        self._socket.close()
         self._runner.close()
 
     def run(self, coroutine: Any) -> Any:
@@ -159,7 +162,7 @@ class InProcess:
         async def conversation() -> tuple[bytes, bool]:
             protocol, transport = self.connect()
             await asyncio.sleep(0)
-            for piece in pieces:
+            for piece in filter(None, pieces):
                 if transport.closed:
                     break
                 protocol.data_received(piece.replace(SESSION, self.session))
