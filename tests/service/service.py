@@ -58,8 +58,8 @@ def config(names: Mapping[str, str], server: str = "") -> str:
 class Server:
     """``fusion serve`` in a process group of its own, on a port the system chose.
 
-    It logs troubles alone. A later one in the same directory goes on with the data of the one before. `environment` comes beside the
-    own one without Fusion's variables; `program` is what the interpreter runs.
+    It logs troubles alone. A later one in the same directory goes on with the data of the one before.
+    `environment` comes beside the own one without Fusion's variables; `program` is what the interpreter runs.
     """
 
     def __init__(
