@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fusion import sqlite_log
 from fusion.cli import parser
 from fusion.settings import TABLES
 
@@ -141,6 +142,24 @@ def test_the_settings_shown_are_known(page: Path) -> None:
             for name, value in table.items():
                 assert name in known, name
                 known[name].kind.read(value, name)
+
+
+def defined(header: str, name: str) -> int:
+    """A number that a header of the engine defines."""
+    found = re.search(rf"^#define {name} (\d+)u$", (ROOT / "fusion/_core" / header).read_text(), re.MULTILINE)
+    assert found
+    return int(found[1])
+
+
+def test_the_versions_of_files_are_the_present_ones() -> None:
+    rows = re.findall(
+        r"^\| `?(.*?)`? \| .* \| (\d+) \| .* \|$", prose(ROOT / "docs/upgrading.md"), re.MULTILINE
+    )
+    assert {file: int(version) for file, version in rows} == {
+        "journal.sqlite3": sqlite_log.VERSION,
+        "records in it": defined("packed.h", "PACKED_VERSION"),
+        "checkpoint-….fusion": defined("saved.h", "SAVED_VERSION"),
+    }
 
 
 # The README in two languages
