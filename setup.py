@@ -76,13 +76,17 @@ setup(
     ext_modules=cythonized(
         [
             Extension(
-                "fusion._index",
-                ["fusion/_index.pyx"],
-                depends=sorted(glob("fusion/_core/*.h")),
+                name,
+                [f"{name.replace('.', '/')}.pyx"],
+                depends=sorted(glob("fusion/_core/*.h") + headers),
                 include_dirs=["fusion"],
                 extra_compile_args=compile_args,
                 extra_link_args=link_args,
             )
+            for name, headers in {
+                "fusion._index": [],
+                "fusion.agent._scan": ["fusion/agent/listing.h"],
+            }.items()
         ],
         compiler_directives=directives,
         build_dir="build/cython-debug" if DEBUG else "build/cython",
