@@ -1,193 +1,163 @@
 # distutils: language = c
 """Directories read into JSON rows without the GIL; the walk over a tree is fusion.agent.scan's."""
 
-import os
-
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.errno cimport ENAMETOOLONG, errno
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-cdef extern from "sys/stat.h" nogil:
-    ctypedef struct struct_stat "struct stat":
-        pass
-    int fstat(int, struct_stat *)
-
-cdef extern from "fcntl.h" nogil:
-    int O_PATH
-    int O_RDONLY
-
-cdef extern from "unistd.h" nogil:
-    int close(int)
-
 cdef extern from "agent/listing.h" nogil:
+    size_t LISTING_DIRECTORIES
+    size_t LISTING_ERRNOS
     ctypedef struct text:
         char *base
         size_t len
     ctypedef struct listing_entry:
         size_t length
         char *name
-    ctypedef struct listing:
-        int fd
-        bint untyped
-        bint end
+    ctypedef struct listing_directory:
+        const char *below
+        size_t below_len
+        bint skip
         int error
+        size_t row
+        size_t row_len
+        size_t names
+        size_t names_len
+    ctypedef struct listing:
+        listing_directory *directories
+        size_t n_directories
+        size_t done
+        text rows_above
+        text names
         size_t n_filled
         text rows
         text ends
-        text names
         size_t n_rows
         size_t path_bytes
         uint32_t *failures
         bint failed
-    size_t LISTING_MAX_PATH
-    size_t LISTING_ERRNOS
-    void listing_init(listing *)
+        bint no_memory
+    void listing_init(listing *, int, const char *, size_t, bint)
     void listing_close(listing *)
     void listing_free(listing *)
-    int listing_open_below(int, const char *, size_t, int)
-    bint listing_row(text *, const char *, size_t, struct_stat *)
-    bint listing_begin(listing *, int, const char *, size_t)
-    void listing_fill(listing *)
     listing_entry *listing_at(listing *, size_t)
     bint listing_is_dots(listing_entry *)
     bint listing_is_directory(listing *, listing_entry *)
     void listing_leave_out(listing_entry *)
-    bint listing_convert(listing *)
+    void listing_convert(listing *)
+    bint listing_fill(listing *)
+    void listing_clear(listing *)
+    bint listing_is_full(listing *)
+
+DIRECTORIES = LISTING_DIRECTORIES  # that a reader takes at once
 
 
 @cython.final
 cdef class Piece:
-    """Some entries of a directory.
+    """What was read in one go; the rows of directories without subdirectories are among the rows.
 
     Attributes:
         count: how many rows.
         json: the rows, separated by commas.
         ends: where each row ends in json, as native 32-bit integers.
         path_bytes: the length of all their paths.
-        directories: names of subdirectories, which have no row here.
-        failures: errno -> how many entries could not be looked at.
-        last: no entries are left.
-        error: of the last one: the errno of why the directory could not be read to its end, or 0.
+        done: how many of the reader's directories are read to their end, or cannot be.
+        parents: by the number of a directory that has subdirectories: its own row, and their names.
+        errors: by the number of a directory: the errno of why it was not read, or not to its end.
+        failures: by errno: how many entries could not be looked at.
     """
 
     cdef readonly Py_ssize_t count
     cdef readonly bytes json
     cdef readonly bytes ends
     cdef readonly Py_ssize_t path_bytes
-    cdef readonly list directories
+    cdef readonly Py_ssize_t done
+    cdef readonly dict parents
+    cdef readonly dict errors
     cdef readonly dict failures
-    cdef readonly bint last
-    cdef readonly int error
 
 
 @cython.final
 cdef class Reader:
-    """Reads one directory after the other below `root`, an open descriptor; for one thread.
+    """Reads directories below a root; for one thread.
 
     Args:
-        root: kept open by the caller for as long as the reader is used.
-        path: how the rows call it.
+        root: a descriptor of it, kept open by the caller for as long as the reader is used.
+        path: how rows call it.
         untyped: take the types of entries for unknown, as some file systems leave them.
     """
 
     cdef listing *_listing
-    cdef int _root
     cdef bytes _path
-    cdef bytes _stem
+    cdef list _directories
 
     def __cinit__(self, int root, bytes path not None, *, bint untyped=False):
-        self._root = root
         self._path = path
-        self._stem = path if path.endswith(b"/") else path + b"/"
+        self._directories = []
         self._listing = <listing *>malloc(sizeof(listing))
         if self._listing == NULL:
             raise MemoryError
-        listing_init(self._listing)
-        self._listing.untyped = untyped
+        listing_init(self._listing, root, PyBytes_AS_STRING(path), PyBytes_GET_SIZE(path), untyped)
 
     def __dealloc__(self):
         if self._listing != NULL:
             listing_free(self._listing)
             free(self._listing)
 
-    def open(self, bytes below not None):
-        """Begins with the directory at this path below the root, "" for itself; returns its own row.
+    def begin(self, list directories not None, skipped=frozenset()):
+        """Begins with these directories, at most DIRECTORIES: paths below the root, b"" for itself.
 
-        No symbolic link is followed. Raises OSError.
-        """
-        cdef struct_stat status
-        cdef bytes path = self._stem + below + b"/" if below else self._stem
-        cdef const char *stem = PyBytes_AS_STRING(path)
-        cdef size_t n = PyBytes_GET_SIZE(path)
-        cdef int fd = self._open(below, O_RDONLY, &status)
-        cdef bint enough
-        with nogil:
-            enough = listing_begin(self._listing, fd, stem, n)
-            if enough:
-                listing_fill(self._listing)
-        if not enough:
-            raise MemoryError
-        return self._row(below, &status)
-
-    def describe(self, bytes below not None):
-        """The row of a directory that is not to be read, or must not be. Raises OSError."""
-        cdef struct_stat status
-        close(self._open(below, O_PATH, &status))
-        return self._row(below, &status)
-
-    def read(self, keep=None):
-        """The next piece of the open directory, until one is the last.
-
-        `keep(name, is_dir)` tells which entries count.
+        `skipped` are the numbers of those whose content is left out.
         """
         cdef listing *l = self._listing
-        cdef bint enough
-        if l.fd < 0:
-            raise ValueError("no directory is open")
-        if keep is not None:
-            self._leave_out(keep)
-        with nogil:
-            enough = listing_convert(l)
-            if not l.end:
-                listing_fill(l)
-        if not enough:
-            raise MemoryError
-        return self._piece()
+        cdef size_t i
+        cdef bytes below
+        directories = [<bytes?>below for below in directories]
+        if <size_t>len(directories) > LISTING_DIRECTORIES:
+            raise ValueError(f"at most {LISTING_DIRECTORIES} directories at once, not {len(directories)}")
+        listing_close(l)
+        l.done = l.n_directories = l.n_filled = 0
+        l.rows_above.len = l.names.len = 0
+        self._directories = directories
+        for i in range(<size_t>len(directories)):
+            below = directories[i]
+            memset(&l.directories[i], 0, sizeof(listing_directory))
+            l.directories[i].below = PyBytes_AS_STRING(below)
+            l.directories[i].below_len = PyBytes_GET_SIZE(below)
+            l.directories[i].skip = i in skipped
+        l.n_directories = len(directories)
 
-    def close(self):
-        """Closes the directory that is being read."""
-        listing_close(self._listing)
+    def read(self, keep=None):
+        """The next piece, until its `done` says that it was the last.
 
-    cdef int _open(self, bytes below, int flags, struct_stat *status) except -1:
-        cdef const char *path = PyBytes_AS_STRING(below)
-        cdef size_t n = PyBytes_GET_SIZE(below)
-        cdef int fd = -1, error = ENAMETOOLONG
-        if n == 0:
-            path = "."
-            n = 1
-        if n + PyBytes_GET_SIZE(self._stem) <= LISTING_MAX_PATH:
+        `keep(path, is_dir)` tells which entries count, by their paths below the root. No symbolic link is followed.
+        """
+        cdef listing *l = self._listing
+        cdef size_t before = l.done
+        cdef bint more
+        listing_clear(l)
+        if keep is None:
             with nogil:
-                fd = listing_open_below(self._root, path, n, flags)
-                if fd >= 0 and fstat(fd, status) == 0:
-                    return fd
-                error = errno
-                if fd >= 0:
-                    close(fd)
-        raise OSError(error, os.strerror(error))
-
-    cdef bytes _row(self, bytes below, struct_stat *status):
-        cdef bytes path = self._stem + below if below else self._path
-        cdef text row
-        memset(&row, 0, sizeof(row))
-        if not listing_row(&row, PyBytes_AS_STRING(path), PyBytes_GET_SIZE(path), status):
+                while listing_fill(l):
+                    listing_convert(l)
+                    if listing_is_full(l):
+                        break
+        else:
+            while True:
+                with nogil:
+                    more = listing_fill(l)
+                if not more:
+                    break
+                self._leave_out(keep)
+                with nogil:
+                    listing_convert(l)
+                if listing_is_full(l):
+                    break
+        if l.no_memory:
             raise MemoryError
-        try:
-            return PyBytes_FromStringAndSize(row.base, row.len)
-        finally:
-            free(row.base)
+        return self._piece(before)
 
     cdef int _leave_out(self, keep) except -1:
         """Takes away what does not count of the entries that were filled in."""
@@ -195,6 +165,8 @@ cdef class Reader:
         cdef listing_entry *entry
         cdef size_t at = 0
         cdef bint is_directory
+        cdef bytes below = self._directories[l.done]
+        cdef bytes stem = below + b"/" if below else b""
         while at < l.n_filled:
             entry = listing_at(l, at)
             at += entry.length
@@ -202,27 +174,34 @@ cdef class Reader:
                 continue
             with nogil:
                 is_directory = listing_is_directory(l, entry)
-            if not keep(<bytes>entry.name, is_directory):
+            if not keep(stem + <bytes>entry.name, is_directory):
                 listing_leave_out(entry)
         return 0
 
-    cdef Piece _piece(self):
+    cdef Piece _piece(self, size_t before):
         cdef listing *l = self._listing
+        cdef listing_directory *directory
         cdef Piece piece = Piece.__new__(Piece)
+        cdef size_t i
         piece.count = l.n_rows
         piece.json = PyBytes_FromStringAndSize(l.rows.base, l.rows.len)
         piece.ends = PyBytes_FromStringAndSize(l.ends.base, l.ends.len)
         piece.path_bytes = l.path_bytes
-        piece.directories = []
-        if l.names.len:
-            piece.directories = PyBytes_FromStringAndSize(l.names.base, l.names.len - 1).split(b"\0")
+        piece.done = l.done
+        piece.parents = {}
+        piece.errors = {}
+        for i in range(before, l.done):
+            directory = &l.directories[i]
+            if directory.names_len:
+                piece.parents[i] = (
+                    PyBytes_FromStringAndSize(l.rows_above.base + directory.row, directory.row_len),
+                    PyBytes_FromStringAndSize(l.names.base + directory.names, directory.names_len - 1).split(b"\0"),
+                )
+            if directory.error:
+                piece.errors[i] = directory.error
         piece.failures = {}
         if l.failed:
             piece.failures = {number: l.failures[number] for number in range(LISTING_ERRNOS) if l.failures[number]}
             memset(l.failures, 0, LISTING_ERRNOS * sizeof(uint32_t))
             l.failed = False
-        piece.last = l.end and l.n_filled == 0
-        if piece.last:
-            piece.error = l.error
-            listing_close(l)
         return piece

@@ -1,4 +1,4 @@
-/* One directory read from the disk into JSON rows, a buffer of its entries at a time; needs no Python.
+/* Directories read from the disk into JSON rows, several in one go; needs no Python.
  *
  * A row is {"file_path","size","modified_time","created_time","is_dir"}. Bytes of a name that are not UTF-8 are written as the
  * surrogate escapes \udc80 to \udcff. Times are the doubles of os.lstat. */
@@ -20,11 +20,14 @@
 #include "_core/text.h"
 #include "_core/times_write.h"
 
-#define LISTING_BUFFER (32 * 1024) /* bytes of entries read at once: at most 1365 of them */
-#define LISTING_MAX_PATH 65535     /* bytes of a path that servers take */
+#define LISTING_DIRECTORIES 32       /* in one go */
+#define LISTING_BUFFER (32 * 1024)   /* bytes of entries read at once: at most 1365 of them */
+#define LISTING_PIECE_ROWS 1000      /* a piece ends with the buffer that reaches one of these */
+#define LISTING_PIECE_BYTES (1 << 20)
+#define LISTING_MAX_PATH 65535       /* bytes of a path that servers take */
 #define LISTING_ERRNOS 256
 
-/* What the kernel writes; glibc has the struct under the same name only with its own way of reading. */
+/* What the kernel writes; the C library has such a struct only for its own way of reading. */
 typedef struct {
     uint64_t inode;
     int64_t offset;
@@ -34,27 +37,47 @@ typedef struct {
 } listing_entry;
 
 typedef struct {
-    int fd; /* of the directory being read, -1 when there is none */
-    bool untyped;     /* take every entry's type for unknown, as some file systems leave it */
-    bool end;         /* the kernel has no further entries */
-    int error;        /* errno of an early end, or 0 */
-    size_t n_filled;  /* bytes of entries that are not yet rows */
-    size_t stem_path; /* bytes of the directory's path with a slash behind */
-    text stem;        /* a row up to the entry's name */
-    /* What the entries became: */
-    text rows;  /* separated by commas */
-    text ends;  /* uint32_t: where each row ends */
-    text names; /* of subdirectories, each with its NUL */
-    size_t n_rows;
-    size_t path_bytes;
+    const char *below; /* its path below the root, with a NUL; empty for the root */
+    size_t below_len;
+    bool skip;     /* its content is left out */
+    int error;     /* errno of why it could not be opened, or read to its end; 0 */
+    size_t row, row_len;     /* in `rows_above`: its own row, when it has subdirectories */
+    size_t names, names_len; /* in `names`: those of its subdirectories, each with a NUL */
+} listing_directory;
+
+typedef struct {
+    int root;
+    const char *path; /* how rows call the root */
+    size_t path_len;
+    bool untyped; /* take every entry's type for unknown, as some file systems leave it */
+    /* Directories, the first `done` of which are. */
+    listing_directory directories[LISTING_DIRECTORIES];
+    size_t n_directories, done;
+    text rows_above, names;
+    /* The one being read: */
+    int fd; /* -1: none is */
+    struct stat status;
+    text stem;             /* an entry's row up to its name */
+    size_t stem_own;       /* how much of it is for the directory's own row */
+    size_t stem_path;      /* bytes of the path that it contains, unescaped */
+    size_t n_filled;       /* bytes of entries that are not yet rows */
+    /* A piece of rows: */
+    text rows; /* separated by commas */
+    text ends; /* uint32_t: where each row ends */
+    size_t n_rows, path_bytes;
     uint32_t failures[LISTING_ERRNOS]; /* entries that could not be looked at, by errno */
     bool failed;
+    bool no_memory;
     _Alignas(8) char entries[LISTING_BUFFER];
 } listing;
 
-static inline void listing_init(listing *l)
+static inline void listing_init(listing *l, int root, const char *path, size_t len, bool untyped)
 {
     memset(l, 0, offsetof(listing, entries));
+    l->root = root;
+    l->path = path;
+    l->path_len = len;
+    l->untyped = untyped;
     l->fd = -1;
 }
 
@@ -68,10 +91,11 @@ static inline void listing_close(listing *l)
 static inline void listing_free(listing *l)
 {
     listing_close(l);
+    free(l->rows_above.base);
+    free(l->names.base);
     free(l->stem.base);
     free(l->rows.base);
     free(l->ends.base);
-    free(l->names.base);
 }
 
 /* Opening */
@@ -119,7 +143,7 @@ static inline int listing_open_below(int root, const char *path, size_t len, int
     }
     if (at < 0)
         return -1;
-    int fd = listing_open_at(at, path, flags | O_DIRECTORY);
+    int fd = listing_open_at(at, len ? path : ".", flags | O_DIRECTORY);
     int error = errno;
     if (at != root)
         close(at);
@@ -150,15 +174,19 @@ static inline char *listing_escape(char *out, const char *bytes, size_t n)
     return out;
 }
 
-/* Whether it stands for itself in a JSON string. */
-static inline bool listing_plain(const char *bytes, size_t n)
+/* The same, quick when the bytes stand for themselves. */
+static inline char *listing_text(char *out, const char *bytes, size_t n)
 {
     bool plain = true;
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)bytes[i];
         plain &= c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
     }
-    return plain;
+    if (!plain)
+        return listing_escape(out, bytes, n);
+    if (n)
+        memcpy(out, bytes, n);
+    return out + n;
 }
 
 /* As Python makes a float of it: two roundings, so the compiler must not fuse them. */
@@ -181,48 +209,52 @@ static inline char *listing_status(char *out, const struct stat *status)
     return S_ISDIR(status->st_mode) ? TEXT_LITERAL(out, ",\"is_dir\":true}") : TEXT_LITERAL(out, ",\"is_dir\":false}");
 }
 
-/* The row of one path; false when memory is out. */
-static inline bool listing_row(text *row, const char *path, size_t len, const struct stat *status)
+/* Room for `more` bytes; once memory is out nothing counts any more. */
+static inline bool listing_room(listing *l, text *t, size_t more)
 {
-    if (!text_room(row, LISTING_ROW_ROOM + 6 * len))
-        return false;
-    char *out = TEXT_LITERAL(row->base + row->len, LISTING_ROW_START);
-    out = listing_escape(out, path, len);
-    row->len = (size_t)(listing_status(out, status) - row->base);
-    return true;
+    l->no_memory |= !text_room(t, more);
+    return !l->no_memory;
 }
 
-/* Adds the row of one entry. */
-static inline bool listing_add_row(listing *l, const char *name, size_t len, const struct stat *status)
+/* Adds a row: the first `stem` bytes of the stem, the name, the status. */
+static inline void listing_add_row(listing *l, size_t stem, const char *name, size_t len, const struct stat *status)
 {
-    if (!text_room(&l->rows, 1 + l->stem.len + 6 * len + LISTING_ROW_ROOM) || !text_room(&l->ends, sizeof(uint32_t)))
-        return false;
+    if (!listing_room(l, &l->rows, 1 + stem + 6 * len + LISTING_ROW_ROOM) || !listing_room(l, &l->ends, sizeof(uint32_t)))
+        return;
     char *out = l->rows.base + l->rows.len;
     if (l->n_rows)
         *out++ = ',';
-    memcpy(out, l->stem.base, l->stem.len);
-    out += l->stem.len;
-    if (listing_plain(name, len)) {
-        memcpy(out, name, len);
-        out += len;
-    } else {
-        out = listing_escape(out, name, len);
-    }
+    memcpy(out, l->stem.base, stem);
+    out = listing_text(out + stem, name, len);
     l->rows.len = (size_t)(listing_status(out, status) - l->rows.base);
     uint32_t end = (uint32_t)l->rows.len;
     memcpy(l->ends.base + l->ends.len, &end, sizeof end);
     l->ends.len += sizeof end;
     l->n_rows++;
     l->path_bytes += l->stem_path + len;
-    return true;
 }
 
-static inline bool listing_add_name(listing *l, const char *name, size_t len)
+/* Sets the stem for the rows of a directory and of what it contains. */
+static inline bool listing_set_stem(listing *l, const listing_directory *d)
 {
-    if (!text_room(&l->names, len + 1))
+    if (!listing_room(l, &l->stem, sizeof(LISTING_ROW_START) + 6 * (l->path_len + d->below_len + 2)))
         return false;
-    memcpy(l->names.base + l->names.len, name, len + 1);
-    l->names.len += len + 1;
+    bool slash = l->path_len && l->path[l->path_len - 1] == '/';
+    char *out = TEXT_LITERAL(l->stem.base, LISTING_ROW_START);
+    out = listing_text(out, l->path, l->path_len);
+    l->stem_path = l->path_len;
+    if (d->below_len) {
+        if (!slash)
+            *out++ = '/';
+        out = listing_text(out, d->below, d->below_len);
+        l->stem_path += !slash + d->below_len;
+        slash = false;
+    }
+    l->stem_own = (size_t)(out - l->stem.base);
+    if (!slash)
+        *out++ = '/';
+    l->stem_path += !slash;
+    l->stem.len = (size_t)(out - l->stem.base);
     return true;
 }
 
@@ -233,34 +265,6 @@ static inline void listing_fail(listing *l, int error)
 }
 
 /* Reading */
-
-/* Begins with the open directory `fd`, which is the listing's from now on; `path` ends with a slash. */
-static inline bool listing_begin(listing *l, int fd, const char *path, size_t len)
-{
-    listing_close(l);
-    l->fd = fd;
-    l->end = false;
-    l->n_filled = 0;
-    l->stem_path = len;
-    l->stem.len = 0;
-    if (!text_room(&l->stem, sizeof(LISTING_ROW_START) + 6 * len))
-        return false;
-    char *out = TEXT_LITERAL(l->stem.base, LISTING_ROW_START);
-    l->stem.len = (size_t)(listing_escape(out, path, len) - l->stem.base);
-    return true;
-}
-
-/* Takes the next entries from the kernel. A directory that is gone has none. */
-static inline void listing_fill(listing *l)
-{
-    long n;
-    do
-        n = syscall(SYS_getdents64, l->fd, l->entries, sizeof l->entries);
-    while (n < 0 && errno == EINTR);
-    l->error = n < 0 && errno != ENOENT ? errno : 0;
-    l->n_filled = n > 0 ? (size_t)n : 0;
-    l->end = n <= 0;
-}
 
 static inline listing_entry *listing_at(listing *l, size_t at)
 {
@@ -297,30 +301,131 @@ static inline void listing_leave_out(listing_entry *entry)
     entry->name[0] = 0;
 }
 
-/* Makes rows and names of the entries that were filled in; false when memory is out. */
-static inline bool listing_convert(listing *l)
+/* Makes rows and names of the entries that were filled in. */
+static inline void listing_convert(listing *l)
 {
-    l->rows.len = l->ends.len = l->names.len = 0;
-    l->n_rows = l->path_bytes = 0;
-    for (size_t at = 0; at < l->n_filled;) {
+    for (size_t at = 0; at < l->n_filled && !l->no_memory;) {
         const listing_entry *entry = listing_at(l, at);
         at += entry->length;
         size_t len = strlen(entry->name);
         struct stat status;
         if (len == 0 || listing_is_dots(entry))
             continue;
-        bool known = entry->type == DT_DIR && !l->untyped; /* what a directory is like its own listing tells */
-        if (l->stem_path + len > LISTING_MAX_PATH)
+        bool directory = entry->type == DT_DIR && !l->untyped; /* its own listing tells the rest */
+        if (l->stem_path + len > LISTING_MAX_PATH) {
             listing_fail(l, ENAMETOOLONG);
-        else if (!known && !listing_look(l, entry, &status)) {
-            if (errno != ENOENT) /* it vanished */
-                listing_fail(l, errno);
-        } else if (!(known || S_ISDIR(status.st_mode) ? listing_add_name(l, entry->name, len)
-                                                       : listing_add_row(l, entry->name, len, &status)))
-            return false;
+            continue;
+        }
+        if (!directory) {
+            if (!listing_look(l, entry, &status)) {
+                if (errno != ENOENT) /* it vanished */
+                    listing_fail(l, errno);
+                continue;
+            }
+            directory = S_ISDIR(status.st_mode);
+        }
+        if (!directory) {
+            listing_add_row(l, l->stem.len, entry->name, len, &status);
+        } else if (listing_room(l, &l->names, len + 1)) {
+            memcpy(l->names.base + l->names.len, entry->name, len + 1);
+            l->names.len += len + 1;
+        }
     }
     l->n_filled = 0;
-    return true;
+}
+
+/* The directory is read, or cannot be: its own row comes now, or after its subdirectories. */
+static inline void listing_done(listing *l, listing_directory *d)
+{
+    d->names_len = l->names.len - d->names;
+    if (d->names_len == 0) {
+        listing_add_row(l, l->stem_own, NULL, 0, &l->status);
+    } else if (listing_room(l, &l->rows_above, l->stem_own + LISTING_ROW_ROOM)) {
+        char *out = l->rows_above.base + l->rows_above.len;
+        memcpy(out, l->stem.base, l->stem_own);
+        out = listing_status(out + l->stem_own, &l->status);
+        d->row = l->rows_above.len;
+        l->rows_above.len = (size_t)(out - l->rows_above.base);
+        d->row_len = l->rows_above.len - d->row;
+    }
+}
+
+/* Whether the error says that there is no directory any more. */
+static inline bool listing_is_gone(int error)
+{
+    return error == ENOENT || error == ENOTDIR || error == ELOOP;
+}
+
+/* Opens the next directory; false when it has no entries to read. */
+static inline bool listing_open(listing *l, listing_directory *d)
+{
+    if (!listing_set_stem(l, d))
+        return false;
+    d->names = l->names.len;
+    int fd = -1;
+    if (l->stem_path > LISTING_MAX_PATH) {
+        d->error = ENAMETOOLONG;
+        return false;
+    }
+    if (!d->skip) {
+        fd = listing_open_below(l->root, d->below, d->below_len, O_RDONLY);
+        d->error = fd < 0 ? errno : 0;
+        if (d->error && (listing_is_gone(d->error) || d->error == EMFILE || d->error == ENFILE))
+            return false;
+    }
+    bool listed = fd >= 0;
+    if (!listed) /* as it may not be read, or must not */
+        fd = listing_open_below(l->root, d->below, d->below_len, O_PATH);
+    if (fd < 0 || fstat(fd, &l->status) < 0) {
+        if (!d->error)
+            d->error = errno;
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    if (listed) {
+        l->fd = fd;
+        return true;
+    }
+    close(fd);
+    listing_done(l, d);
+    return false;
+}
+
+/* Fills in the next entries of the directories; false when there are none left. */
+static inline bool listing_fill(listing *l)
+{
+    while (l->done < l->n_directories && !l->no_memory) {
+        listing_directory *d = &l->directories[l->done];
+        if (l->fd >= 0 || listing_open(l, d)) {
+            long n;
+            do
+                n = syscall(SYS_getdents64, l->fd, l->entries, sizeof l->entries);
+            while (n < 0 && errno == EINTR);
+            if (n > 0) {
+                l->n_filled = (size_t)n;
+                return true;
+            }
+            if (n < 0 && errno != ENOENT) /* it was removed */
+                d->error = errno;
+            listing_close(l);
+            listing_done(l, d);
+        }
+        l->done++;
+    }
+    return false;
+}
+
+/* Begins a piece. */
+static inline void listing_clear(listing *l)
+{
+    l->rows.len = l->ends.len = 0;
+    l->n_rows = l->path_bytes = 0;
+}
+
+static inline bool listing_is_full(const listing *l)
+{
+    return l->n_rows >= LISTING_PIECE_ROWS || l->rows.len >= LISTING_PIECE_BYTES;
 }
 
 #endif

@@ -13,10 +13,9 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from ._scan import Piece, Reader
+from ._scan import DIRECTORIES, Piece, Reader
 
 if TYPE_CHECKING:  # its library takes longer to load than many a scan needs
     from .selection import Selection
@@ -26,7 +25,7 @@ PATH_BYTES_PER_BATCH = 1 << 20  # keeps a batch of very long paths well under a 
 BATCHES_AHEAD = 8  # read at most, before one is taken
 THREADS = 4  # more than processors: on a cold cache they wait for the disk
 STOP_SECONDS = 1.0  # of patience with threads that the file system does not let go
-DESCRIPTOR_TRIES = 20  # while the process has no descriptor left
+DESCRIPTOR_TRIES = 100  # to open directories while the process has no descriptor left
 DESCRIPTOR_PAUSE_SECONDS = 0.05
 
 # Errors of a path that leads to no directory any more: what is there now is the watcher's to tell.
@@ -82,41 +81,43 @@ def pseudo_mounts(mountinfo: str = "/proc/self/mountinfo") -> frozenset[str]:
 class Rows(NamedTuple):
     """Rows of one batch: how many, and their JSON objects separated by commas, without brackets."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # not the tuple's method
     json: bytes
 
 
 class _Directory:
-    """A directory that is not done; `below` is its path below the root, empty for the root itself."""
+    """A directory whose subdirectories are not all done."""
 
     __slots__ = ("below", "names", "parent", "row", "share", "unfinished")
 
-    def __init__(self, below: bytes, parent: "_Directory | None", share: float) -> None:
-        self.below = below
+    def __init__(self, below: bytes, parent: "_Directory | None", row: bytes, names: list[bytes]) -> None:
+        self.below = below  # its path below the root, empty for the root itself
         self.parent = parent
-        self.share = share  # of the tree, estimated; once it is listed, that of each subdirectory
-        self.row = b""
-        self.names: list[bytes] = []  # of subdirectories that no thread has taken
-        self.unfinished = 1  # subdirectories, and one more until it is listed
+        self.row = row
+        self.names = names  # of subdirectories that no thread has taken
+        self.unfinished = len(names)
+        self.share = 0.0  # of the tree, estimated, that each subdirectory is
+
+
+_Task = tuple[_Directory, bytes]  # a directory to list: the one above it, its path below the root
 
 
 class Scan:
     """One walk over a tree: yields Rows of at most ROWS_PER_BATCH rows, children before parents.
 
     Threads of its own read directories without the GIL, a few batches ahead of who iterates. They call
-    `enter(path)` before a directory is listed, so that a watch set there misses nothing; when it returns False or
-    raises OSError, the content is left out. What vanishes meanwhile is left out; what cannot be read is counted,
-    and the walk goes on. It ends early by `close`, or when the iterator is left. The attributes may be read from
-    any thread.
-
-    `selection` is asked for paths below the root; what it does not select is as good as not there.
+    `enter(path)` before a directory is listed, so that a watch set there misses nothing; when it returns False
+    or raises OSError, the content is left out. `selection` is asked for paths below the root; what it does not
+    select is as good as not there. What vanishes meanwhile is left out; what cannot be read is counted, and the
+    walk goes on. It is iterated over once, and ends early by `close` or when the iterator is left. The
+    attributes may be read from any thread.
     """
 
     def __init__(
         self,
         root: str,
         *,
-        enter: Callable[[str], bool] = lambda path: True,
+        enter: Callable[[str], bool] | None = None,
         selection: "Selection | None" = None,
         threads: int = THREADS,
     ) -> None:
@@ -127,20 +128,25 @@ class Scan:
         self.unreadable_entries = 0  # entries of listed directories that could not be looked at
         self.errors: dict[str, int] = {}  # how often by name of the errno, such as EACCES
         self._enter = enter
-        self._selection = selection
+        self._keep: Callable[[bytes, bool], bool] | None = None
+        if selection is not None:
+            selects = selection.selects
+            self._keep = lambda below, is_dir: selects(os.fsdecode(below), is_dir)
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
         self._root = -1  # its descriptor
         self._lock = threading.Lock()  # of the attributes above and of all below
         self._more_directories = threading.Condition(self._lock)
         self._more_rows = threading.Condition(self._lock)
         self._more_room = threading.Condition(self._lock)
-        above = _Directory(b"", None, 1.0)
-        above.names = [b""]
+        above = _Directory(b"", None, b"", [b""])
+        above.share = 1.0
         self._directories = [above]  # with subdirectories to list, the deepest last
+        self._waiting = 1  # how many subdirectories these are
         self._batches: deque[Rows] = deque()
         self._parts: list[bytes] = []  # of the batch that is being filled
         self._count = 0
         self._path_bytes = 0
+        self._patience = DESCRIPTOR_TRIES
         self._running = 0
         self._ended = threading.Event()
         self._error: BaseException | None = None  # what a thread died of
@@ -169,7 +175,8 @@ class Scan:
             self._root = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             with self._lock:
-                self._fail(self.root, error)
+                if error.errno not in _GONE:
+                    self._fail(self.root, error.errno or 0)
                 self._end()
             return
         for thread in self._threads:
@@ -191,8 +198,8 @@ class Scan:
     def _work(self) -> None:
         try:
             reader = Reader(self._root, os.fsencode(self.root))
-            while (directory := self._next_directory()) is not None:
-                self._list(directory, reader)
+            while tasks := self._next_tasks():
+                self._list(tasks, reader)
         except BaseException as error:
             with self._lock:
                 self._error = error
@@ -203,92 +210,108 @@ class Scan:
                 if self._running == 0:
                     os.close(self._root)
 
-    def _next_directory(self) -> _Directory | None:
+    def _next_tasks(self) -> list[_Task]:
+        """Waits for directories to list; none when the walk has ended."""
         with self._lock:
-            while not self._ended.is_set():
-                while self._directories and not self._directories[-1].names:
-                    self._directories.pop()
-                if self._directories:
-                    parent = self._directories[-1]
-                    name = parent.names.pop()
-                    below = parent.below + b"/" + name if parent.below else name
-                    return _Directory(below, parent, parent.share)
+            while not self._waiting and not self._ended.is_set():
                 self._more_directories.wait()
-            return None
+            tasks: list[_Task] = []
+            if self._ended.is_set():
+                return tasks
+            count = max(1, min(DIRECTORIES, self._waiting // len(self._threads)))
+            self._waiting -= count
+            while len(tasks) < count:
+                above = self._directories[-1]
+                if not above.names:
+                    self._directories.pop()
+                    continue
+                name = above.names.pop()
+                tasks.append((above, above.below + b"/" + name if above.below else name))
+            return tasks
 
-    def _list(self, directory: _Directory, reader: Reader) -> None:
-        below = directory.below
-        path = os.path.join(self.root, os.fsdecode(below)) if below else self.root
-        keep = self._filter(below) if self._selection is not None else None
-        last = True
-        try:
-            last = not self._enter(path)
-            directory.row = self._patiently(reader.describe if last else reader.open, below)
-        except OSError as error:
-            last = True
+    def _list(self, tasks: list[_Task], reader: Reader) -> None:
+        skipped: set[int] = set()
+        if self._enter is not None:
+            tasks, skipped = self._enter_all(self._enter, tasks)
+        reader.begin([below for _, below in tasks], skipped)
+        done = 0
+        while done < len(tasks):
+            piece = reader.read(self._keep)
             with self._lock:
-                unreadable = self._fail(path, error)
-            if unreadable:
-                with suppress(OSError):
-                    directory.row = self._patiently(reader.describe, below)
-        names: list[bytes] = []
-        while not last:
-            piece = reader.read(keep)
-            names += piece.directories
-            last = piece.last
-            with self._lock:
-                if not self._has_room():
+                while len(self._batches) >= BATCHES_AHEAD and not self._ended.is_set():
+                    self._more_room.wait()
+                if self._ended.is_set():
                     return
-                self._take(piece, path)
-        with self._lock:
-            self._listed(directory, names)
+                self._take(piece, tasks, done)
+            done = piece.done
+            if not _NO_DESCRIPTOR.isdisjoint(piece.errors.values()):
+                self._ended.wait(DESCRIPTOR_PAUSE_SECONDS)
 
-    def _filter(self, below: bytes) -> Callable[[bytes, bool], bool]:
-        assert self._selection is not None
-        selects = self._selection.selects
-        stem = os.fsdecode(below) + "/" if below else ""
-        return lambda name, is_dir: selects(stem + os.fsdecode(name), is_dir)
-
-    def _patiently(self, ask: Callable[[bytes], bytes], below: bytes) -> bytes:
-        """Asks again while the process has no descriptor left: others are given back soon."""
-        for _ in range(DESCRIPTOR_TRIES):
+    def _enter_all(self, enter: Callable[[str], bool], tasks: list[_Task]) -> tuple[list[_Task], set[int]]:
+        """The directories that are there, and the numbers of those whose content is left out."""
+        found: list[_Task] = []
+        skipped: set[int] = set()
+        for above, below in tasks:
+            path = self._path(below)
             try:
-                return ask(below)
+                enters = enter(path)
             except OSError as error:
-                if error.errno not in _NO_DESCRIPTOR:
-                    raise
-            self._ended.wait(DESCRIPTOR_PAUSE_SECONDS)
-        return ask(below)
+                enters = False
+                with self._lock:
+                    if error.errno in _GONE:
+                        self._finish(above)
+                        continue
+                    self._fail(path, error.errno or 0)
+            if not enters:
+                skipped.add(len(found))
+            found.append((above, below))
+        return found, skipped
+
+    def _path(self, below: bytes) -> str:
+        return os.path.join(self.root, os.fsdecode(below)) if below else self.root
 
     # With the lock held
 
-    def _has_room(self) -> bool:
-        """Waits while enough batches are ready; False when the walk has ended."""
-        while len(self._batches) >= BATCHES_AHEAD and not self._ended.is_set():
-            self._more_room.wait()
-        return not self._ended.is_set()
-
-    def _take(self, piece: Piece, path: str) -> None:
-        """Adds the rows of a piece to batches, and counts what could not be read."""
+    def _take(self, piece: Piece, tasks: list[_Task], done: int) -> None:
+        """Takes over what a piece brought, for the directories from the number `done` on."""
         if piece.count:
             self._add(piece.json, piece.count, piece.path_bytes, piece.ends)
         for number, count in piece.failures.items():
             self.unreadable_entries += count
             self._count_error(number, count)
-        if piece.error:
-            self.unreadable.add(path)
-            self._count_error(piece.error)
+        for i in range(done, piece.done):
+            above, below = tasks[i]
+            error = piece.errors.get(i, 0)
+            if error in _NO_DESCRIPTOR and self._patience:
+                self._patience -= 1
+                self._put_back(above, below)
+                continue
+            if error and error not in _GONE:
+                self._fail(self._path(below), error)
+            if i in piece.parents:
+                row, names = piece.parents[i]
+                self._divide(_Directory(below, above, row, names))
+            else:
+                self._finish(above)
 
-    def _listed(self, directory: _Directory, names: list[bytes]) -> None:
-        """All of a directory's entries are known: its subdirectories can be listed, or it is done."""
-        share = directory.share / (len(names) + 1)
-        self.fraction = min(1.0, self.fraction + share)
-        if names:
-            directory.share = share
-            directory.names = names
-            directory.unfinished += len(names)
-            self._directories.append(directory)
-            self._more_directories.notify(len(names))
+    def _divide(self, directory: _Directory) -> None:
+        """A directory that is listed has subdirectories for any thread to list."""
+        assert directory.parent is not None
+        directory.share = directory.parent.share / (len(directory.names) + 1)
+        self.fraction = min(1.0, self.fraction + directory.share)
+        self._directories.append(directory)
+        self._waiting += directory.unfinished
+        self._more_directories.notify(directory.unfinished)
+
+    def _put_back(self, above: _Directory, below: bytes) -> None:
+        """A directory has to be listed once more."""
+        above.names.append(below.rpartition(b"/")[2])
+        self._directories.append(above)
+        self._waiting += 1
+
+    def _finish(self, directory: _Directory) -> None:
+        """One of its subdirectories is done, perhaps the last one."""
+        self.fraction = min(1.0, self.fraction + directory.share)
         done: _Directory | None = directory
         while done is not None:
             done.unfinished -= 1
@@ -325,13 +348,9 @@ class Scan:
             self._count = self._path_bytes = 0
             self._more_rows.notify()
 
-    def _fail(self, path: str, error: OSError) -> bool:
-        """Notes that a directory cannot be listed; False when none is there any more."""
-        if error.errno in _GONE:
-            return False
+    def _fail(self, path: str, number: int) -> None:
         self.unreadable.add(path)
-        self._count_error(error.errno or 0)
-        return True
+        self._count_error(number)
 
     def _count_error(self, number: int, count: int = 1) -> None:
         name = errno.errorcode.get(number, str(number))

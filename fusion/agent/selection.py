@@ -1,21 +1,21 @@
 """Which paths of a tree count: patterns of those to include and to exclude, as gitignore files have them.
 
-A pattern is matched against paths below the root of the tree. One with a slash other than at its end is anchored
-there, any other matches at every depth; `**` stands for any number of directories; a slash at the end means
-directories alone. What matches includes all below it.
+A pattern is matched against paths below the root of the tree. One with a slash other than at its end is
+anchored there, any other matches at every depth; `**` stands for any number of directories; a slash at the end
+means directories alone. What matches includes all below it.
 
-A directory is kept unless it is excluded or no included file can be below it, whatever its names. So directories
-stay that hold no included file now: whether one comes is not known, and a directory's row does not depend on
-what else is there.
+A directory is kept unless it is excluded or no included file can be below it, whatever its names. So
+directories stay that hold no included file now: whether one comes is not known, and a directory's row does not
+depend on what else is there.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
-# Stands for newlines, which "." does not take and "$" skips: no name contains this character, for names that are not UTF-8 have
-# U+DC80 and beyond.
+# Stands for a newline, which "." does not take and "$" skips. No path contains this character: bytes that are
+# not UTF-8 are U+DC80 and beyond.
 _NEWLINE = "\udc0a"
 
 _Search = Callable[[str], Any]
