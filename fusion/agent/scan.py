@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
@@ -106,11 +107,11 @@ class Scan:
     """One walk over a tree: yields Rows of at most ROWS_PER_BATCH rows, children before parents.
 
     Threads of its own read directories without the GIL, a few batches ahead of who iterates. They call
-    `enter(path)` before a directory is listed, so that a watch set there misses nothing; when it returns False
-    or raises OSError, the content is left out. `selection` is asked for paths below the root; what it does not
-    select is as good as not there. What vanishes meanwhile is left out; what cannot be read is counted, and the
-    walk goes on. It is iterated over once, and ends early by `close` or when the iterator is left. The
-    attributes may be read from any thread.
+    `enter(path)` before a directory is listed, so that a watch set there misses nothing; when it returns
+    False or raises OSError, the content is left out. `selection` is asked for paths below the root; what
+    it does not select is as good as not there. What vanishes meanwhile is left out; what cannot be read is
+    counted, and the walk goes on. It is iterated over once, and ends early by `close` or when the iterator
+    is left. The attributes may be read from any thread.
     """
 
     def __init__(
@@ -166,9 +167,10 @@ class Scan:
         with self._lock:
             self._batches.clear()
             self._end()
+        patience = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
             if thread.ident is not None:
-                thread.join(STOP_SECONDS)
+                thread.join(max(0.0, patience - time.monotonic()))
 
     def _start(self) -> None:
         try:
@@ -179,10 +181,13 @@ class Scan:
                     self._fail(self.root, error.errno or 0)
                 self._end()
             return
-        for thread in self._threads:
-            with self._lock:
-                self._running += 1
-            thread.start()
+        self._running = waiting = len(self._threads)
+        try:
+            for thread in self._threads:
+                thread.start()
+                waiting -= 1
+        finally:
+            self._leave(waiting)
 
     def _next_rows(self) -> Rows | None:
         with self._lock:
@@ -205,10 +210,14 @@ class Scan:
                 self._error = error
                 self._end()
         finally:
-            with self._lock:
-                self._running -= 1
-                if self._running == 0:
-                    os.close(self._root)
+            self._leave(1)
+
+    def _leave(self, threads: int) -> None:
+        """The last thread closes the root; one that the file system holds may outlive `close`."""
+        with self._lock:
+            self._running -= threads
+            if threads and not self._running:
+                os.close(self._root)
 
     def _next_tasks(self) -> list[_Task]:
         """Waits for directories to list; none when the walk has ended."""

@@ -1,12 +1,12 @@
 """Which paths of a tree count: patterns of those to include and to exclude, as gitignore files have them.
 
 A pattern is matched against paths below the root of the tree. One with a slash other than at its end is
-anchored there, any other matches at every depth; `**` stands for any number of directories; a slash at the end
-means directories alone. What matches includes all below it.
+anchored there, any other matches at every depth; `**` stands for any number of directories; a slash at the
+end means directories alone. What matches includes all below it.
 
 A directory is kept unless it is excluded or no included file can be below it, whatever its names. So
-directories stay that hold no included file now: whether one comes is not known, and a directory's row does not
-depend on what else is there.
+directories stay that hold no included file now: whether one comes is not known, and a directory's row does
+not depend on what else is there.
 """
 
 from collections.abc import Callable, Sequence
