@@ -1,6 +1,7 @@
 """Keeps a server's view of one directory tree equal to the disk."""
 
 import asyncio
+import json
 import logging
 import os
 import socket
@@ -10,7 +11,7 @@ from enum import StrEnum
 from functools import partial
 from typing import NoReturn
 
-from .push import DeletedRow, Event, Pusher, Session, SessionLost, push_body
+from .push import DeletedRow, Event, Pusher, Session, SessionLost, push_body, snapshot_body
 from .scan import ROWS_PER_BATCH, Row, Scan, describe, pseudo_mounts
 from .watch import Watcher, WatchUnavailable
 
@@ -169,14 +170,13 @@ class Agent:
         self.scan = scan = Scan(self.root, enter=partial(self._enter, watcher))
         batches = iter(scan)
         index = _now_ms()
-        turn = asyncio.Lock()  # the walk is sequential; pushes overlap with it and with one another
+        turn = asyncio.Lock()  # batches are taken in turn; pushes overlap with that and with one another
 
         def next_body() -> tuple[bytes, int] | None:
             rows = next(batches, None)
             if rows is None:
                 return None
-            event: Event = {"event_type": "update", "index": index, "rows": rows}
-            return push_body(session_id, "snapshot", [event]), len(rows)
+            return snapshot_body(session_id, index, rows.json), rows.count
 
         async def deliver() -> None:
             while True:
@@ -187,9 +187,12 @@ class Agent:
                 await self._pusher.push(body[0])
                 self.pushed += body[1]
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(CONNECTIONS):
-                group.create_task(deliver())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(CONNECTIONS):
+                    group.create_task(deliver())
+        finally:
+            await asyncio.to_thread(scan.close)
         self._unreadable = scan.unreadable
         # A row read early can arrive after what a change said of the same path, and win by its time. Saying
         # once more what changed meanwhile, now that all rows are there, makes the end of the snapshot show
@@ -289,9 +292,9 @@ class Agent:
                 # In place of what may be known there.
                 yield True, [DeletedRow(file_path=path)]
                 self._unreadable.discard(path)
-                scan = Scan(path, enter=partial(self._enter, watcher))
+                scan = Scan(path, enter=partial(self._enter, watcher), threads=1)
                 for rows in scan:
-                    yield False, rows
+                    yield False, json.loads(b"[%b]" % rows.json)
                 self._unreadable |= scan.unreadable
             else:
                 yield False, [row]

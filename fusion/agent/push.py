@@ -178,3 +178,10 @@ def push_body(
             "events": events,
         }
     )
+
+
+def snapshot_body(session_id: str, index: int, rows: bytes) -> bytes:
+    """The body of one push of a snapshot's rows, which are JSON already; `index` is their time in ms."""
+    envelope = encode({"session_id": session_id, "source_type": "snapshot", "is_snapshot_end": False})
+    event = b'{"event_type":"update","index":%d,"rows":[%b]}' % (index, rows)
+    return b'%b,"events":[%b]}' % (envelope.removesuffix(b"}"), event)
