@@ -9,6 +9,8 @@ directories stay that hold no included file now: whether one comes is not known,
 not depend on what else is there.
 """
 
+import re
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -74,7 +76,12 @@ def _search(text: str, pattern: str) -> _Search:
     """The search for a pattern; `pattern` is what an error calls it."""
     if text.startswith("!"):
         raise ValueError(f"pattern {pattern!r}: taking back with ! is not possible, leave it out instead")
-    regex = GitIgnoreSpecPattern(text).regex
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # of sets within sets, such as [[:alpha:]]
+            regex = None if "//" in text else GitIgnoreSpecPattern(text).regex
+    except (ValueError, re.error, FutureWarning):
+        regex = None
     if regex is None:
-        raise ValueError(f"pattern {pattern!r} matches nothing")
+        raise ValueError(f"pattern {pattern!r} cannot match anything")
     return regex.search
