@@ -1,5 +1,5 @@
 from collections.abc import Callable, Collection
-from typing import Final, final
+from typing import Final, Self, final
 
 DIRECTORIES: Final[int]
 
@@ -24,6 +24,6 @@ class Piece:
 
 @final
 class Reader:
-    def __init__(self, root: int, path: bytes, *, untyped: bool = False) -> None: ...
+    def __new__(cls, root: int, path: bytes, *, untyped: bool = False) -> Self: ...
     def begin(self, directories: list[bytes], skipped: Collection[int] = ...) -> None: ...
     def read(self, keep: Callable[[bytes, bool], bool] | None = None) -> Piece: ...

@@ -54,6 +54,7 @@ cdef extern from "agent/listing.h" nogil:
 DIRECTORIES = LISTING_DIRECTORIES  # that a reader takes at once
 
 
+@cython.auto_pickle(False)
 @cython.final
 cdef class Piece:
     """What was read in one go; the rows of directories without subdirectories are among the rows.
