@@ -3,7 +3,7 @@ PYTHON ?= python3
 DIR ?= /usr
 VENV := .venv
 BIN := $(VENV)/bin
-ENGINE := fusion/_index.pyx $(wildcard fusion/_core/*.h)
+ENGINE := fusion/_index.pyx $(wildcard fusion/_core/*.h) fusion/agent/_scan.pyx fusion/agent/listing.h
 SANITIZED := build/sanitize
 FUZZ := build/fuzz
 FUZZ_SECONDS ?= 300
@@ -17,7 +17,7 @@ CLANG ?= clang
 PORTABLE_TESTS := $(addprefix tests/index/test_,machine.py collisions.py hostile.py library.py oracle_semantics.py)
 THREAD_TESTS := tests/index/test_threads.py tests/index/test_find_threads.py tests/index/test_instants.py tests/index/test_saved.py tests/index/test_hostile.py tests/index/test_tree_pages.py tests/unit/test_ingest.py tests/unit/test_datastore.py
 
-NATIVE := leaves instants slices stress
+NATIVE := leaves instants slices stress listing
 NATIVE_FLAGS = -std=gnu11 -D_GNU_SOURCE -pthread -Ifusion -Wall -Wextra -Wno-unused-parameter -Wno-unused-function \
   $(if $(filter-out 0,$(FUSION_WERROR)),-Werror)
 NO_RANDOM = $(shell setarch -R true 2>/dev/null && echo setarch -R)
@@ -53,7 +53,7 @@ test-sanitize: $(VENV)/test.stamp $(addprefix build/native/address/,$(NATIVE)) #
 	FUSION_SANITIZE=1 PYTHONPATH=$(SANITIZED)/lib PYTHONMALLOC=malloc \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	  $(BIN)/pytest tests/index
+	  $(BIN)/pytest tests/index tests/unit/test_agent_scan.py
 
 # Older sanitizer runtimes do not find their memory on kernels that scatter addresses widely. Reports make the exit status 66, and
 # go past pytest's capture.
@@ -68,10 +68,14 @@ check-aarch64: $(VENV)/run.stamp $(addprefix build/native/aarch64/,$(NATIVE)) ##
 	qemu-aarch64 build/native/aarch64/leaves
 	qemu-aarch64 build/native/aarch64/instants
 	qemu-aarch64 build/native/aarch64/slices
+	qemu-aarch64 build/native/aarch64/listing
 	qemu-aarch64 build/native/aarch64/stress 30 # emulated readers leave the writer little: all of it takes minutes
 	@mkdir -p build/aarch64/include
 	@ln -sfn $(HEADERS_OF_MACHINE) build/aarch64/include/aarch64-linux-gnu
-	aarch64-linux-gnu-gcc $(NATIVE_FLAGS) -O3 -fPIC -Ibuild/aarch64/include -I$(PYTHON_HEADERS) -c -o build/aarch64/_index.o build/cython/fusion/_index.c
+	for module in _index agent/_scan; do \
+	  aarch64-linux-gnu-gcc $(NATIVE_FLAGS) -O3 -fPIC -Ibuild/aarch64/include -I$(PYTHON_HEADERS) -c -o build/aarch64/$$(basename $$module).o \
+	    build/cython/fusion/$$module.c || exit 1; \
+	done
 
 define native_program # directory of build/native, compiler, its flags
 build/native/$(1)/%: tests/native/%.c tests/native/changes.h tests/native/test.h $(ENGINE)
@@ -109,7 +113,7 @@ lint: $(VENV)/test.stamp ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest fusion._index --allowlist tests/stubtest-allowlist.txt
+	$(BIN)/python -m mypy.stubtest fusion._index fusion.agent._scan --allowlist tests/stubtest-allowlist.txt
 
 reference: $(VENV)/run.stamp ## write docs/configuration.md and docs/cli.md from the settings and the parsers
 	$(BIN)/python tools/configuration_reference.py
@@ -119,7 +123,7 @@ build: $(VENV)/run.stamp ## compile the index in place
 	$(BIN)/pip install -qq --no-deps --editable .
 
 clean: ## remove everything that was built
-	rm -rf $(VENV) .venv-agent .venv-peer build *.egg-info fusion/*.so
+	rm -rf $(VENV) .venv-agent .venv-peer build *.egg-info fusion/*.so fusion/agent/*.so
 
 $(VENV)/bin/pip:
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed")'

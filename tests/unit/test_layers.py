@@ -97,6 +97,7 @@ OUTSIDE = {
     "uvloop": ["api", "api.*", "commands.*"],
     "httpx": ["agent.*", "commands.*"],
     "inotify_simple": ["agent.*"],
+    "pathspec": ["agent.*"],
     "rich": ["agent.*", "commands.*"],
     "numpy": ["_index", "histogram"],
     "orjson": ["*"],
@@ -200,7 +201,7 @@ def test_third_party_packages_stay_on_their_floor(module: str) -> None:
             ["sanic", "httpx", "inotify_simple", "rich", "fusion.datastore", "fusion.api", "fusion.agent"],
         ),
         ("fusion.datastore", ["sanic", "httpx", "inotify_simple", "rich", "fusion.api", "fusion.agent"]),
-        ("fusion.agent", ["sanic", "fusion.datastore", "fusion.api"]),
+        ("fusion.agent", ["sanic", "pathspec", "fusion.datastore", "fusion.api"]),
         ("fusion.cli", ["sanic", "fusion.api"]),
     ],
 )
