@@ -13,6 +13,7 @@ from sanic.http import Http
 from fusion.api.auth import KeyRing
 from fusion.api.budget import Budget
 from fusion.api.consistency import consistency
+from fusion.api.console import console
 from fusion.api.events import events
 from fusion.api.failures import Failures
 from fusion.api.limits import Limits
@@ -123,7 +124,7 @@ def create_app(settings: Settings) -> Sanic[Config, Context]:
     )
     # Sanic's own ceiling of 16 KiB would cap the setting above.
     Http.HEADER_MAX_SIZE = HEADER_BYTES
-    app.blueprint([pages, status, metrics, views, sessions, events, consistency])
+    app.blueprint([pages, console, status, metrics, views, sessions, events, consistency])
     app.before_server_start(start)
     app.after_server_stop(stop)
     return app

@@ -1,12 +1,11 @@
-"""What needs no key: the greeting, the health check, the API's description and the two static pages."""
+"""What needs no key: the greeting, the health check, the API's description and the page that shows it."""
 
 from __future__ import annotations
-
-from importlib.resources import files
 
 import orjson
 from sanic import Blueprint, HTTPResponse, Request
 
+from fusion.api.assets import CONSOLE
 from fusion.api.guard import public
 from fusion.api.openapi import DESCRIPTION
 from fusion.api.responses import json_bytes, json_response
@@ -14,9 +13,7 @@ from fusion.api.responses import json_bytes, json_response
 pages = Blueprint("pages")
 
 _HTML = "text/html; charset=utf-8"
-_CONSOLE = files("fusion") / "console"
-_DOCS_PAGE = (_CONSOLE / "docs.html").read_bytes()
-_CONSOLE_PAGE = (_CONSOLE / "index.html").read_bytes()
+_DOCS_PAGE = (CONSOLE / "docs.html").read_bytes()
 _OPENAPI = orjson.dumps(DESCRIPTION)
 
 
@@ -57,9 +54,3 @@ async def openapi(request: Request) -> HTTPResponse:
 @public
 async def docs(request: Request) -> HTTPResponse:
     return HTTPResponse(_DOCS_PAGE, content_type=_HTML)
-
-
-@pages.get("/view")
-@public
-async def console(request: Request) -> HTTPResponse:
-    return HTTPResponse(_CONSOLE_PAGE, content_type=_HTML)
