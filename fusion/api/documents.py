@@ -17,18 +17,20 @@ def kind(is_dir: bool) -> str:
 
 def node_document(node: Node) -> dict[str, Any]:
     """A node as the index writes it, without children."""
-    name = shown(node.name)
-    document = {
-        "name": name,
+    return {
+        "name": shown(node.name),
         "content_type": kind(node.is_dir),
         "path": shown(node.path),
         "size": node.size,
         "modified_time": node.modified_time,
         "created_time": node.created_time,
+        **raw_name(node.name),
     }
-    if name != node.name:
-        document["raw_name"] = base64.b64encode(os.fsencode(node.name)).decode()
-    return document
+
+
+def raw_name(name: str) -> dict[str, str]:
+    """The bytes of a name that is not UTF-8, as base64; nothing for any other."""
+    return {} if shown(name) == name else {"raw_name": base64.b64encode(os.fsencode(name)).decode()}
 
 
 def sums_document(path: bytes, stats: Stats) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def usage_document(index: PathIndex, path: bytes, *, top: int) -> dict[str, Any]
                 "bytes": child.bytes,
                 "files": child.files,
                 "directories": child.directories,
+                **raw_name(child.name),
             }
             for child in usage.children
         ],

@@ -253,7 +253,11 @@ DU = _view(
                                 **_SUMS,
                                 "name": string(),
                                 "content_type": string(enum=["directory", "file"]),
-                            }
+                                "raw_name": string(
+                                    "Base64 of a name that is not UTF-8.", contentEncoding="base64"
+                                ),
+                            },
+                            optional=("raw_name",),
                         )
                     ),
                     "largest_files": array(shared("Node")),
