@@ -44,7 +44,7 @@ export class Details {
     const isDirectory = node.content_type === "directory";
     const facts = [
       ["details.kind", t(`kind.${node.content_type}`)],
-      ["details.size", `${bytes(sums.bytes)} (${count(sums.bytes)} B)`],
+      ["details.size", sums.bytes < 1024 ? bytes(sums.bytes) : `${bytes(sums.bytes)} (${count(sums.bytes)} B)`],
       isDirectory && ["details.contains", t("details.contains.text", {
         files: t("files", {count: sums.files, n: count(sums.files)}),
         directories: t("directories", {count: sums.directories - 1, n: count(sums.directories - 1)}),

@@ -149,8 +149,8 @@ export class Explorer {
     const {isDirectory, depth} = entry;
     setAttributes(row, {"aria-level": depth, "aria-expanded": isDirectory && String(entry.isOpen)});
     const share = entry.parent.bytes ? Math.min(1, (entry.bytes ?? 0) / entry.parent.bytes) : 0;
-    const bar = element("span.bar", element("span.fill"));
-    bar.firstChild.style.width = `${share * 100}%`;
+    const fill = element("span.fill");
+    fill.style.width = `${share * 100}%`;
     const name = isDirectory ? element("a.name", {href: `#/explore${entry.place}`, tabindex: -1, draggable: "false"}, entry.name)
       : element("span.name", entry.name);
     const cell = element("span.cell.name", {role: "gridcell", title: entry.name},
@@ -159,7 +159,7 @@ export class Explorer {
     cell.style.setProperty("--level", depth - 1);
     row.className = `row${entry.isOpen ? " open" : ""}`;
     row.replaceChildren(cell,
-      element("span.cell.share", {role: "gridcell"}, bar, element("span.share-text", share ? percent(share) : "")),
+      element("span.cell.share", {role: "gridcell"}, element("span.bar", share > 0 && fill), element("span.share-text", share ? percent(share) : "")),
       element("span.cell.size", {role: "gridcell"}, entry.bytes === null ? "…" : bytes(entry.bytes)),
       element("span.cell.modified", {role: "gridcell"}, day(entry.modified)));
   }

@@ -21,14 +21,17 @@ export const compact = number => number < 10_000 ? decimal(number)
 
 export const decimal = number => formatter("NumberFormat", {maximumSignificantDigits: number < 100 ? 2 : 3}).format(number);
 
-export const percent = share => formatter("NumberFormat", {style: "percent", maximumFractionDigits: share < 0.1 ? 1 : 0}).format(share);
+const LEAST_SHARE = 0.0005;
 
-/** "1.4 GiB" */
-export function bytes(number) {
+/** "0.1%" is the least that is told; anything below it, but for nothing at all, is less than that. */
+export const percent = share => share && share < LEAST_SHARE ? `<${percent(0.001)}` : formatter("NumberFormat", {style: "percent", maximumFractionDigits: share < 0.1 ? 1 : 0}).format(share);
+
+/** "1.4 GiB"; `isBound`: a bound is told without the zeros. */
+export function bytes(number, {isBound = false} = {}) {
   let unit = 0;
   for (; number >= 1023.5 && unit < UNITS.length - 1; unit++) number /= 1024;
   const digits = unit === 0 || number >= 99.95 ? 0 : 1;
-  const text = formatter("NumberFormat", {minimumFractionDigits: digits, maximumFractionDigits: digits}).format(number);
+  const text = formatter("NumberFormat", {minimumFractionDigits: isBound ? 0 : digits, maximumFractionDigits: digits}).format(number);
   return `${text} ${UNITS[unit]}`;
 }
 

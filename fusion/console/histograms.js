@@ -63,13 +63,14 @@ export class Histograms {
 function cell(kind, share, text) {
   const fill = element(`span.fill.${kind}`);
   fill.style.width = `${share * 100}%`;
-  return element("td", element("span.bar", fill), element("span.amount", text));
+  return element("td", element("span", element("span.bar", share > 0 && fill), element("span.amount", text)));
 }
 
 function range(by, {from, to}) {
   if (by === "size") {
     if (to === 1) return t("size.none");
-    return to === null ? t("size.beyond", {from: bytes(from)}) : t("size.below", {to: bytes(to)});
+    const [low, high] = [from, to].map(bound => bytes(bound ?? 0, {isBound: true}));
+    return to === null ? t("size.beyond", {from: low}) : `${low} – ${high}`;
   }
   if (from === null) return t("age.future");
   if (from === 0) return t("age.within", {to: duration(to)});

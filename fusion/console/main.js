@@ -74,7 +74,7 @@ class Page {
     const view = this.views[name] ??= new VIEWS[name]({feed, report, go});
     const isShown = status.ready || name === "overview";
     const element = isShown ? view.element : this.waiting.element;
-    this.main.className = name;
+    this.main.dataset.view = name;
     if (this.main.firstChild !== element) this.main.replaceChildren(element);
     if (isShown) report.of(Promise.resolve(view.show(asked)));
     else this.waiting.draw(status);

@@ -95,12 +95,13 @@ export class MapView {
   #tiles(usage, place, box, hue) {
     const children = usage.largest_children.filter(child => child.bytes > 0);
     const rest = usage.bytes - children.reduce((sum, child) => sum + child.bytes, 0);
-    const boxes = squarify([...children.map(child => child.bytes), ...(rest > 0 ? [rest] : [])], box);
-    return boxes.flatMap((inner, index) => {
+    const parts = [...children, ...(rest > 0 ? [{bytes: rest, isRest: true}] : [])].sort((one, other) => other.bytes - one.bytes);
+    const boxes = squarify(parts.map(part => part.bytes), box);
+    return parts.flatMap((part, index) => {
+      const inner = boxes[index];
       if (inner.width < LEAST || inner.height < LEAST) return [];
-      const child = children[index];
-      if (!child) return [tile(element("div.tile.rest", {role: "listitem"}), inner, t("map.rest"), rest, null)];
-      return this.#tile(child, below(place, child), inner, hue ?? index % HUES, hue !== null);
+      if (part.isRest) return [tile(element("div.tile.rest", {role: "listitem"}), inner, t("map.rest"), rest)];
+      return this.#tile(part, below(place, part), inner, hue ?? index % HUES, hue !== null);
     });
   }
 

@@ -7,20 +7,23 @@ import {known, t} from "./i18n.js";
 import {badge, progress, reason} from "./progress.js";
 import {SPAN_SECONDS} from "./status.js";
 
+// What the charts show while there is no more.
+const SHORT_SECONDS = 60;
+
 export class Overview {
   constructor({feed}) {
     this.feed = feed;
     this.state = element("section.card.lead", {"aria-live": "polite"});
     this.tiles = element("dl.tiles");
-    this.rate = new LineChart({title: t("overview.rate"), value: number => t("overview.rate.unit", {n: compact(number)}), span: SPAN_SECONDS});
-    this.latency = new LineChart({title: t("overview.latency"), value: milliseconds, span: SPAN_SECONDS});
-    this.queue = new LineChart({title: t("overview.queue"), value: compact, span: SPAN_SECONDS});
+    this.rate = new LineChart({title: t("overview.rate"), value: number => t("overview.rate.unit", {n: compact(number)})});
+    this.latency = new LineChart({title: t("overview.latency"), value: milliseconds});
+    this.queue = new LineChart({title: t("overview.queue"), value: compact});
     this.sessions = element("section.card.sessions");
     this.breaker = element("section.card.breaker");
     this.service = element("section.card.service");
-    this.element = element("section.overview", element("h1.unseen", t("view.overview")), this.state, this.tiles,
+    this.element = element("section.overview", element("h1.unseen", t("view.overview")), this.state, this.breaker, this.tiles,
       element("section.charts", [this.rate, this.latency, this.queue].map(chart => element("div.card", chart.element))),
-      this.sessions, this.breaker, this.service);
+      this.sessions, this.service);
     this.drawn = new Map();
   }
 
@@ -37,8 +40,9 @@ export class Overview {
       element("h2", {translate: "no"}, status.datastore), badge(status.state), ...reason(status), progress(status) ?? ""]);
     this.#once(this.tiles, [status.files, status.directories, status.bytes, status.nodes, status.bytes_per_node, status.revision], () => tiles(status));
     const {samples} = this.feed;
+    const span = samples.length && samples[0].at < status.time - SHORT_SECONDS ? SPAN_SECONDS : SHORT_SECONDS;
     for (const [chart, name] of [[this.rate, "rows"], [this.latency, "latency"], [this.queue, "queue"]])
-      chart.draw(samples.map(sample => [sample.at, sample[name]]), status.time);
+      chart.draw(samples.map(sample => [sample.at, sample[name]]), status.time, span);
     this.#once(this.sessions, [status.sessions, Math.floor(status.time)], () => [
       element("h2", t("overview.sessions")), status.sessions.length ? sessions(status) : element("p.dim", t("overview.sessions.none"))]);
     this.#once(this.breaker, status.breaker, () => breaker(status.breaker));
@@ -90,5 +94,5 @@ function service(status) {
     ["overview.pushed", t("overview.pushed.text", {rows: count(rows), batches: count(batches), bytes: bytes(pushed)})],
     ["overview.scopes", status.scopes.join(", ")],
   ];
-  return [element("h2", t("overview.service")), element("dl.facts", facts.map(([name, value]) => [element("dt", t(name)), element("dd", value)]))];
+  return [element("h2", t("overview.service")), element("dl.facts", facts.map(([name, value]) => element("div", element("dt", t(name)), element("dd", value))))];
 }
