@@ -271,7 +271,7 @@ export class Explorer {
   }
 
   async #measure(owners) {
-    await Promise.all(owners.map(owner => owner.listing.measure().catch(unlessGone)));
+    await Promise.all(owners.map(owner => owner.listing?.measure().catch(unlessGone)));
     if (!this.#root) return;
     if (this.#order.column === "size") this.#flatten();
     else this.grid.refill();

@@ -18,6 +18,7 @@ export class Grid {
   #rows = new Map(); // by index
   #free = [];
   #isFilled = true;
+  #isPressed = false; // then rows stay as they are: a click is one when it ends on what it began on
 
   /**
    * role: `grid` or `treegrid`.
@@ -42,6 +43,8 @@ export class Grid {
     this.element.addEventListener("click", event => this.#click(event));
     this.element.addEventListener("focus", () => this.active < 0 && this.count && this.choose(this.#first));
     new ResizeObserver(framed(() => this.draw())).observe(this.element);
+    addEventListener("pointerup", () => this.#isPressed && setTimeout(() => this.#release()));
+    addEventListener("pointercancel", () => this.#release());
     NARROW.addEventListener("change", () => this.refill());
   }
 
@@ -75,7 +78,6 @@ export class Grid {
   choose(index, {reveal = true} = {}) {
     this.active = Math.min(index, this.count - 1);
     if (reveal && this.active >= 0) this.#reveal(this.active);
-    this.#isFilled = false;
     this.draw();
     this.handlers.choose?.(this.active);
   }
@@ -95,10 +97,10 @@ export class Grid {
       }
     for (let index = first; index < last; index++) {
       const row = this.#rows.get(index);
-      this.#place(row ?? this.#take(index), index, top + index * height - offset, !row || !this.#isFilled);
+      this.#place(row ?? this.#take(index), index, top + index * height - offset, !row || !(this.#isFilled || this.#isPressed));
     }
     for (const row of this.#free.splice(0)) row.remove();
-    this.#isFilled = true;
+    this.#isFilled ||= !this.#isPressed;
     setAttributes(this.element, {"aria-activedescendant": this.#rows.has(this.active) && this.#name(this.active)});
     this.handlers.seen?.(Math.max(0, Math.floor(offset / height)), Math.min(this.count, Math.ceil((offset + this.#height) / height)));
   }
@@ -111,9 +113,9 @@ export class Grid {
 
   #place(row, index, y, toFill) {
     row.style.transform = `translateY(${y}px)`;
+    row.setAttribute("aria-selected", String(index === this.active));
     if (!toFill) return;
-    const isActive = index === this.active;
-    setAttributes(row, {id: this.#name(index), "aria-rowindex": index + 2, "aria-selected": String(isActive)});
+    setAttributes(row, {id: this.#name(index), "aria-rowindex": index + 2});
     this.fill(row, index);
   }
 
@@ -148,10 +150,15 @@ export class Grid {
 
   /** What is in rows does not take the focus: rows come and go. */
   #press(event) {
-    if (event.button === 0 && this.#indexOf(event) >= 0) {
-      event.preventDefault();
-      this.element.focus({preventScroll: true});
-    }
+    if (event.button !== 0 || this.#indexOf(event) < 0) return;
+    event.preventDefault();
+    this.#isPressed = true;
+    this.element.focus({preventScroll: true});
+  }
+
+  #release() {
+    this.#isPressed = false;
+    this.draw();
   }
 
   #click(event) {

@@ -41,6 +41,7 @@ let page = null;
 class Page {
   views = {};
   waiting = new Waiting();
+  news = new Map();
   isReady = null; // whether the view was shown last
 
   constructor() {
@@ -65,6 +66,7 @@ class Page {
   route() {
     const {name, ...asked} = address();
     this.name = name;
+    this.say("failed", "");
     for (const [other, link] of Object.entries(this.links)) setAttributes(link, {"aria-current": other === name && "page"});
     if (asked.place) for (const other of ["explore", "map", "histograms"]) this.links[other].href = `#/${other}${asked.place}`;
     document.title = `${t(`view.${name}`)} · Fusion`;
@@ -96,8 +98,10 @@ class Page {
     if (feed.status?.ready) this.views[this.name]?.refresh();
   }
 
-  say(text) {
-    this.banner.textContent = text;
+  /** Of a kind of news the latest is shown, until an empty one. */
+  say(kind, text) {
+    this.news.set(kind, text);
+    this.banner.textContent = [...this.news.values()].filter(Boolean).join(" ");
   }
 
   refuse(scope) {
@@ -166,14 +170,15 @@ function failed(failure) {
     feed.stop();
     page.refuse(/'(\w+)'/.exec(failure.detail)?.[1] ?? "read");
   } else if (failure.status === 503) feed.poll();
-  else page.say(failure.status ? t("failed", {detail: failure.message}) : t("banner.unreachable"));
+  else if (failure.status) page.say("failed", t("failed", {detail: failure.message}));
+  else page.say("unreachable", t("banner.unreachable"));
 }
 
 service.addEventListener("unauthorized", () => page && signOut(t("sign.unknown")));
-service.addEventListener("pause", ({detail: seconds}) => page?.say(seconds ? t("banner.pause", {n: seconds}) : ""));
+service.addEventListener("pause", ({detail: seconds}) => page?.say("pause", seconds ? t("banner.pause", {n: seconds}) : ""));
 feed.addEventListener("failure", ({detail}) => failed(detail));
 feed.addEventListener("status", () => {
-  page?.say("");
+  page?.say("unreachable", "");
   page?.update(feed.status);
 });
 feed.addEventListener("revision", () => page?.refresh());

@@ -67,19 +67,22 @@ export class Search {
   // The form
 
   #form() {
-    const select = (name, values, label) => element("label", element("span", t(label)),
+    const field = (label, input, unit = "") => {
+      input.id = `search-${input.name}`;
+      return element("div.field", element("label", {for: input.id}, t(label)), element("span.joined", input, unit));
+    };
+    const select = (name, values, label) => field(label,
       element("select", {name, "data-default": values[0]}, values.map(value => element("option", {value}, t(`${label}.${value}`)))));
-    const size = (name, label) => element("label", element("span", t(label)), element("span.joined",
-      element("input", {name, type: "number", min: 0, step: "any", inputmode: "decimal"}),
-      element("select", {name: `${name}-unit`, "aria-label": t(label)}, Object.keys(UNITS).map(unit => element("option", {selected: unit === "MiB"}, unit)))));
-    const date = (name, label) => element("label", element("span", t(label)), element("input", {name, type: "date"}));
+    const size = (name, label) => field(label, element("input", {name, type: "number", min: 0, step: "any", inputmode: "decimal"}),
+      element("select", {name: `${name}-unit`, "aria-label": t("search.unit")}, Object.keys(UNITS).map(unit => element("option", {selected: unit === "MiB"}, unit))));
+    const date = (name, label) => field(label, element("input", {name, type: "date"}));
     const form = element("form.filters", {role: "search"},
       element("label.wide", element("span.unseen", t("view.search")), icon("search"), element("input", {
         name: "pattern", type: "search", placeholder: t("search.pattern"), autocomplete: "off", autocapitalize: "off", spellcheck: "false"})),
       element("details", element("summary", t("search.filters")), element("div.fields",
         select("type", ["file", "directory", "any"], "search.type"), select("match", ["name", "path"], "search.match"),
         select("sort", ["path", "name", "size", "time"], "search.sort"),
-        element("label", element("span", t("search.below")), element("input", {name: "below", placeholder: ROOT, spellcheck: "false", autocomplete: "off"})),
+        field("search.below", element("input", {name: "below", placeholder: ROOT, spellcheck: "false", autocomplete: "off"})),
         size("least", "search.least"), size("most", "search.most"), date("after", "search.after"), date("before", "search.before"))));
     form.querySelector("details").open = matchMedia("(min-width: 44rem)").matches;
     form.addEventListener("submit", event => event.preventDefault());

@@ -45,9 +45,8 @@ class ConsolePage:
 
     def row(self, name: str) -> Locator:
         """The row of a grid whose name is this."""
-        return self.page.locator(".space .row").filter(
-            has=self.page.locator(".cell .name").get_by_text(name, exact=True)
-        )
+        exactly = re.compile(f"^{re.escape(name)}$")
+        return self.page.locator(".space .row").filter(has=self.page.locator(".cell .name", has_text=exactly))
 
     def names(self) -> list[str]:
         """The names in the grid's rows that are in the document, from the top."""
