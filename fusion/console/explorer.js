@@ -139,7 +139,10 @@ export class Explorer {
     else if (listing.entries.size >= MOST_SORTED) this.notice.replaceChildren(t("explore.toomany", {n: count(MOST_SORTED)}));
     else if (!this.notice.querySelector("button")) {
       const button = element("button.quiet", {type: "button"}, t("explore.all"));
-      button.addEventListener("click", () => this.#loadAll());
+      button.addEventListener("click", () => {
+        this.grid.element.focus({preventScroll: true}); // the button goes
+        this.#loadAll();
+      });
       this.notice.replaceChildren(t("explore.unsorted"), " ", button);
     }
   }
