@@ -12,11 +12,7 @@ export const MOST_SORTED = 250_000;
 
 const collator = new Intl.Collator(undefined, {numeric: true});
 const byName = (one, other) => other.isDirectory - one.isDirectory || collator.compare(one.name, other.name);
-const ORDERS = {
-  name: byName,
-  size: (one, other) => (one.bytes ?? -1) - (other.bytes ?? -1) || byName(one, other),
-  modified: (one, other) => one.modified - other.modified || byName(one, other),
-};
+const KEYS = {size: entry => entry.bytes ?? -1, modified: entry => entry.modified};
 
 /** A file or directory. `bytes`: of a directory all that is below it, null until it was measured. */
 export class Entry {
@@ -33,16 +29,10 @@ export class Entry {
   }
 
   update({name, content_type: type, size, modified_time: modified}) {
-    const isDirectory = type === "directory";
-    if (isDirectory !== this.isDirectory) {
-      this.isOpen = false;
-      this.listing = null;
-      this.bytes = null;
-    }
     this.name = name;
-    this.isDirectory = isDirectory;
+    this.isDirectory = type === "directory";
     this.modified = modified;
-    if (!isDirectory) this.bytes = size;
+    if (!this.isDirectory) this.bytes = size;
   }
 
   open() {
@@ -59,6 +49,8 @@ export class Listing {
   round = 0;
   #tag = null; // of the measurements
   #loading = null;
+  #byName = null; // all entries; null: some have come or gone since
+  #names = []; // the same, before that
   #sorted = null;
   #sortedBy = "";
 
@@ -123,16 +115,21 @@ export class Listing {
   ordered({column, descending}) {
     if (!this.isComplete || this.entries.size > MOST_SORTED) return this.pages.flatMap(page => [...page.entries]);
     const sortedBy = `${column} ${descending}`;
-    if (this.#sortedBy !== sortedBy) {
-      const compare = ORDERS[column];
-      // What is sorted nearly is sorted fast.
-      const known = this.#sorted?.filter(entry => this.entries.get(entry.place) === entry) ?? [];
-      const seen = new Set(known);
-      this.#sorted = known.concat([...this.entries.values()].filter(entry => !seen.has(entry)));
-      this.#sorted.sort(descending ? (one, other) => compare(other, one) : compare);
+    if (this.#sortedBy !== sortedBy || !this.#byName) {
+      this.#sortNames();
+      this.#sorted = column === "name" ? descending ? this.#byName.toReversed() : this.#byName : sortedOn(KEYS[column], this.#byName, descending);
       this.#sortedBy = sortedBy;
     }
     return this.#sorted;
+  }
+
+  /** To compare names takes long, and what is sorted nearly is sorted fast: begin with what was sorted before. */
+  #sortNames() {
+    if (this.#byName) return;
+    const known = this.#names.filter(entry => this.entries.get(entry.place) === entry);
+    const seen = new Set(known);
+    const added = [...this.entries.values()].filter(entry => !seen.has(entry));
+    this.#byName = this.#names = added.length ? known.concat(added).sort(byName) : known;
   }
 
   async #more() {
@@ -163,7 +160,7 @@ export class Listing {
     do await this.#more();
     while (!this.isComplete && this.pages.length < wanted);
     for (const [place, entry] of entries) if (!entry.page) entries.delete(place);
-    this.#sortedBy = "";
+    this.#byName = null;
   }
 
   #take(page, {document, tag, cursor}) {
@@ -174,17 +171,21 @@ export class Listing {
     for (const node of document.children ?? []) {
       const place = below(this.owner.place, node);
       let entry = this.entries.get(place);
-      if (entry) entry.update(node);
-      else this.entries.set(place, entry = new Entry(place, node, this.owner.depth + 1));
+      if (entry && entry.isDirectory === (node.content_type === "directory")) entry.update(node);
+      else this.entries.set(place, entry = new Entry(place, node, this.owner.depth + 1)); // another thing of that name
       if (entry.page !== page) entry.page?.entries.delete(entry);
       entry.page = page;
       found.add(entry);
     }
-    for (const entry of page.entries) if (!found.has(entry) && entry.page === page) this.entries.delete(entry.place);
+    for (const entry of page.entries) if (!found.has(entry) && entry.page === page && this.entries.get(entry.place) === entry) this.entries.delete(entry.place);
     page.entries = found;
-    this.#sortedBy = "";
+    this.#byName = null;
   }
 }
+
+/** Equals stay in the order they are in. */
+const sortedOn = (key, entries, descending) =>
+  entries.toSorted(descending ? (one, other) => key(other) - key(one) : (one, other) => key(one) - key(other));
 
 /** A row that stands for no entry: what follows is not loaded, or there is nothing. */
 export class Note {

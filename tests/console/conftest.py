@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 SETTINGS = 'session_timeout_seconds = 3600\ndurability = "none"'
-DATASTORES = 64
+DATASTORES = 128
 
 expect.set_options(timeout=STUCK_SECONDS * 1000)
 
