@@ -45,6 +45,6 @@ def served(asset: Asset) -> Handler:
     return answer
 
 
-console.add_route(served(PAGE), "/", name="page")
+console.get("/", name="page")(served(PAGE))
 for name, asset in ASSETS.items():
-    console.add_route(served(asset), f"/static/{name}", name=f"file_{name.replace('.', '_')}")
+    console.get(f"/static/{name}", name=f"file_{name.replace('.', '_')}")(served(asset))

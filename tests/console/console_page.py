@@ -26,7 +26,7 @@ class ConsolePage:
         if key is not None:
             # Once: a page that signs out and is loaded again stays signed out.
             self.context.add_init_script(
-                f"if (!localStorage.given) sessionStorage.setItem('fusion-key', {key!r}), localStorage.given = 1"
+                f"localStorage.given ??= sessionStorage.setItem('fusion-key', {key!r}) ?? 1"
             )
         self.page: Page = self.context.new_page()
         self.page.on("console", self._on_console)

@@ -50,7 +50,8 @@ CONTRAST = """() => {
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     for (let text; text = texts.nextNode();) {
         const element = text.parentElement, style = getComputedStyle(element);
-        if (!text.data.trim() || !element.checkVisibility({visibilityProperty: true}) || element.closest(".unseen, noscript")) continue;
+        if (!text.data.trim() || element.closest(".unseen, noscript")) continue;
+        if (!element.checkVisibility({visibilityProperty: true})) continue;
         const back = behind(element), front = over(channels(style.color), back);
         const [light, dark] = [luminance(front), luminance(back)].sort((one, other) => other - one);
         const ratio = (light + 0.05) / (dark + 0.05), size = parseFloat(style.fontSize);
@@ -111,7 +112,8 @@ def test_the_page_is_sound(visit: Visit, store: Store, place: str) -> None:
     assert len(ids) == len(set(ids))
     for attribute in ("aria-describedby", "aria-labelledby", "aria-activedescendant", "for"):
         named = page.page.evaluate(
-            "name => [...document.querySelectorAll(`[${name}]`)].flatMap(one => one.getAttribute(name).split(' '))",
+            """name => [...document.querySelectorAll(`[${name}]`)]
+                .flatMap(one => one.getAttribute(name).split(" "))""",
             attribute,
         )
         assert set(named) <= set(ids), attribute
@@ -123,7 +125,8 @@ def test_the_keyboard_comes_everywhere_and_is_seen(visit: Visit, store: Store, p
     page.page.evaluate("document.activeElement.blur()")
     wanted = page.page.evaluate(
         """selector => {
-            const all = [...document.querySelectorAll(selector)].filter(one => one.tabIndex >= 0 && one.checkVisibility());
+            const all = [...document.querySelectorAll(selector)]
+                .filter(one => one.tabIndex >= 0 && one.checkVisibility());
             all.forEach((one, number) => one.dataset.number = number);
             return all.length;
         }""",

@@ -104,7 +104,9 @@ def test_directories_show_what_is_below_them(visit: Visit, store: Store) -> None
 
 
 def test_columns_sort(visit: Visit, store: Store) -> None:
-    store.ready(file("/b10", 1, 30.0), file("/b9", 3, 10.0), file("/a", 2, 20.0), file("/d/x", 2), folder("/d", 5.0))
+    store.ready(
+        file("/b10", 1, 30.0), file("/b9", 3, 10.0), file("/a", 2, 20.0), file("/d/x", 2), folder("/d", 5.0)
+    )
     page = visit(store.key, "#/explore/")
 
     def sorted_by(column: str, direction: str, *names: str) -> None:
