@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from sanic import Blueprint, HTTPResponse, Request
+from sanic.models.handler_types import RouteHandler
 
 from fusion.api.assets import ASSETS, PAGE, Asset
 from fusion.api.conditions import asked_again
-from fusion.api.guard import Handler, public
+from fusion.api.guard import public
 
 console = Blueprint("console", url_prefix="/view")
 
@@ -31,7 +32,7 @@ _HEADERS = {
 }
 
 
-def served(asset: Asset) -> Handler:
+def served(asset: Asset) -> RouteHandler:
     """The handler that answers with a file, or 304 to whoever has it."""
     headers = {**_HEADERS, "etag": f'"{asset.tag}"'}
 
@@ -42,9 +43,9 @@ def served(asset: Asset) -> Handler:
         content_type = f"{asset.media_type}; charset=utf-8"
         return HTTPResponse(asset.body, headers=headers, content_type=content_type)
 
-    return answer
+    return answer  # type: ignore[return-value] # a coroutine function, as all that are guarded
 
 
-console.get("/", name="page")(served(PAGE))
+console.add_route(served(PAGE), "/", name="page")
 for name, asset in ASSETS.items():
-    console.get(f"/static/{name}", name=f"file_{name.replace('.', '_')}")(served(asset))
+    console.add_route(served(asset), f"/static/{name}", name=f"file_{name.replace('.', '_')}")

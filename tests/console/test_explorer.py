@@ -195,8 +195,8 @@ def test_a_large_directory_loads_as_one_scrolls_and_sorts_when_asked(visit: Visi
     for part in range(11):
         grid.evaluate("(grid, part) => grid.scrollTop = grid.scrollHeight * part / 10", part)
         names = page.page.evaluate(
-            """() => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(() =>
-                resolve([...document.querySelectorAll(".space .row .cell.name .name")].map(name => name.textContent)))))"""
+            """() => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(() => resolve(
+                [...document.querySelectorAll(".space .cell.name .name")].map(name => name.textContent)))))"""
         )
         assert 0 < len(names) < 80
         assert sorted(names)[0] == f"f{min(int(name[1:]) for name in names):05}"

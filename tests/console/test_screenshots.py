@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from console_page import PHONE, ConsolePage
 from playwright.sync_api import Route, expect
-from service import Store, file
+from service import Store, file, folder
 
 Visit = Callable[..., ConsolePage]
 
@@ -23,8 +23,8 @@ NOW = 1_780_000_000.0
 DAY = 86_400.0
 # Directories of a research group: the number of files in each, and their typical size.
 PLACES = {
-    "/projects/genomes/reads/2024": (420, 3e8, "sample-{:04}.fastq.gz"),
-    "/projects/genomes/reads/2025": (610, 4e8, "sample-{:04}.fastq.gz"),
+    "/projects/genomes/reads/2024": (420, 2e8, "sample-{:04}.fastq.gz"),
+    "/projects/genomes/reads/2025": (610, 2e8, "sample-{:04}.fastq.gz"),
     "/projects/genomes/alignments": (240, 5e8, "sample-{:04}.bam"),
     "/projects/genomes/variants": (240, 2e7, "sample-{:04}.vcf.gz"),
     "/projects/climate/model-runs/era5": (730, 1e8, "t2m-{:04}.nc"),
@@ -32,12 +32,19 @@ PLACES = {
     "/projects/climate/figures": (90, 8e5, "figure-{:02}.pdf"),
     "/projects/telescope/night-logs": (365, 4e5, "night-{:03}.log"),
     "/projects/telescope/raw": (800, 6e7, "exposure-{:05}.fits"),
-    "/shared/models": (12, 6e9, "checkpoint-{:03}.safetensors"),
+    "/projects/telescope/mosaics": (24, 1.5e9, "mosaic-{:02}.fits"),
+    "/shared/models/language": (12, 6e9, "checkpoint-{:03}.safetensors"),
+    "/shared/models/vision": (30, 8e8, "epoch-{:03}.pt"),
+    "/shared/datasets/images": (16, 2.5e9, "train-{:03}.tar"),
+    "/shared/datasets/speech": (700, 3e7, "speaker-{:04}.flac"),
     "/shared/文档": (40, 2e6, "报告-{:02}.docx"),
-    "/home/ada/notebooks": (60, 4e5, "analysis-{:02}.ipynb"),
+    "/home/ada/notebooks": (60, 4e8, "analysis-{:02}.ipynb"),
+    "/home/ada/scratch": (90, 3e8, "core.{:05}"),
     "/home/grace/src/compiler": (300, 1e4, "pass_{:03}.c"),
+    "/home/grace/virtual-machines": (5, 8e9, "disk-{}.qcow2"),
     "/home/grace/mail": (900, 5e4, "{:05}.eml"),
     "/backup/weekly": (52, 3e9, "week-{:02}.tar.zst"),
+    "/backup/databases": (120, 5e8, "dump-{:03}.sql.zst"),
 }
 LOOKS = {
     "light": {},
@@ -54,7 +61,7 @@ LOOKS = {
 }
 VIEWS = {
     "overview": ("#/overview", ".sessions td"),
-    "explorer": ("#/explore/projects", ".space .row"),
+    "explorer": ("#/explore/", ".space .row"),
     "search": ("#/search?pattern=sample&sort=size", ".space .row"),
     "map": ("#/map/", "a.tile.inner"),
     "histograms": ("#/histograms/", ".histogram table"),
@@ -63,15 +70,17 @@ VIEWS = {
 
 def tree() -> list[dict[str, Any]]:
     chance = random.Random(1)
-    return [
-        file(
-            f"{place}/{name.format(number)}",
-            int(size * math.exp(chance.gauss(0, 0.9))),
-            NOW - DAY * chance.lognormvariate(5, 1.6),
-        )
-        for place, (count, size, name) in PLACES.items()
-        for number in range(count)
-    ]
+    rows = []
+    for place, (count, size, name) in PLACES.items():
+        times = [NOW - DAY * chance.lognormvariate(5, 1.6) for _ in range(count)]
+        above = place
+        while above:
+            rows.append(folder(above, max(times)))
+            above = above.rpartition("/")[0]
+        for number, modified in enumerate(times):
+            weight = math.exp(chance.gauss(0, 0.9))
+            rows.append(file(f"{place}/{name.format(number)}", int(size * weight), modified))
+    return rows
 
 
 @pytest.fixture
@@ -88,6 +97,7 @@ def busy() -> Callable[[ConsolePage], None]:
             second = next(answers)
             rows += int(900 + 500 * math.sin(second / 9) + chance.randrange(300) + 1500 * (second % 31 == 17))
             status = route.fetch().json()
+            status["datastore"] = "research"
             status["time"] = NOW + second
             status["started"] = NOW - 3 * DAY
             status["totals"] = {"rows": rows, "batches": rows // 700, "body_bytes": rows * 148}
@@ -131,9 +141,11 @@ def test_pictures(visit: Visit, research: Store, busy: Callable[[ConsolePage], N
         page.page.evaluate("address => location.hash = address", address)
         expect(page.find(complete).first).to_be_visible()
         if name == "explorer":
-            page.row("genomes").locator(".twist").click()
-            expect(page.row("reads")).to_be_visible()
-            expect(page.find(".details dl")).to_be_visible()
+            for directory in ("projects", "genomes", "reads"):
+                page.row(directory).locator(".twist").click()
+            expect(page.row("2025").locator(".size")).to_contain_text("iB")
+            expect(page.find(".details")).to_contain_text("reads")
+            page.page.mouse.move(0, 0)
         page.page.screenshot(path=PICTURES / f"{name}-{look}.png")
 
 

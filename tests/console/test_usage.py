@@ -72,7 +72,8 @@ def test_tiles_fill_the_map_each_by_its_weight(visit: Visit) -> None:
         weights = sorted((chance.paretovariate(shape) for _ in range(chance.randrange(1, 80))), reverse=True)
         box = {"x": 3, "y": 5, "width": chance.randrange(1, 2000), "height": chance.randrange(1, 2000)}
         boxes = page.page.evaluate(
-            """([weights, box]) => import("/view/static/treemap.js").then(made => made.squarify(weights, box))""",
+            """([weights, box]) => import("/view/static/treemap.js")
+                .then(({squarify}) => squarify(weights, box))""",
             [weights, box],
         )
         area = box["width"] * box["height"] / sum(weights)

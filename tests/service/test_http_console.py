@@ -1,4 +1,4 @@
-"""The console's files: which there are, their types, tags and policy. What they do is tested in tests/console."""
+"""The console's files: which there are, their types, tags and policy. tests/console tests what they do."""
 
 from __future__ import annotations
 
