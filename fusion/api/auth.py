@@ -119,6 +119,10 @@ class KeyRing:
             grant.admit()
         return grant
 
+    def known(self, presented: str) -> Grant:
+        """The grant of a key that was authorised just now."""
+        return self._shown[presented]
+
     def _first_seen(self, presented: str, now: float, address: str) -> Grant:
         monotonic = time.monotonic()
         if wait_seconds := self._failed.wait_seconds(address, monotonic):
