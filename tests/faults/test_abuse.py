@@ -72,7 +72,9 @@ class Crowd:
 
 def test_300_dripping_clients_are_cut_off_while_readers_are_served(start: Callable[..., Server]) -> None:
     """Each of them sends a byte all the time, so that no timer of inactivity ever runs out."""
-    server = start({"one": ""}, "request_head_seconds = 2\nrequest_body_seconds = 3")
+    server = start(
+        {"one": "session_timeout_seconds = 600"}, "request_head_seconds = 2\nrequest_body_seconds = 3"
+    )
     store = Store(server, "one")
     store.ready(file("/a"))
     begun = [
@@ -110,7 +112,7 @@ def connections_of(server: Server) -> int:
 def test_idle_connections_make_room_for_new_ones(start: Callable[..., Server]) -> None:
     """The ones idle for longest go; what is busy stays, and what is new is served."""
     most = 100
-    server = start({"one": ""}, f"max_connections = {most}")
+    server = start({"one": "session_timeout_seconds = 600"}, f"max_connections = {most}")
     store = Store(server, "one")
     session = store.ready(file("/a"))
     body = json.dumps({"session_id": session, "source_type": "message", "events": []}).encode()
@@ -133,7 +135,7 @@ def test_idle_connections_make_room_for_new_ones(start: Callable[..., Server]) -
 
 def test_where_none_is_idle_the_slowest_senders_make_room(start: Callable[..., Server]) -> None:
     most = 100
-    server = start({"one": ""}, f"max_connections = {most}")
+    server = start({"one": "session_timeout_seconds = 600"}, f"max_connections = {most}")
     store = Store(server, "one")
     store.ready(file("/a"))
     with ExitStack() as stack:
@@ -147,7 +149,7 @@ def test_where_none_is_idle_the_slowest_senders_make_room(start: Callable[..., S
 
 
 def test_a_thousand_idle_connections_stay_and_hurt_nobody(start: Callable[..., Server]) -> None:
-    server = start({"one": ""})
+    server = start({"one": "session_timeout_seconds = 600"})
     store = Store(server, "one")
     store.ready(file("/a"))
     with Crowd(server, 1000) as crowd:
@@ -198,7 +200,7 @@ def at_once(*jobs: Callable[[], None]) -> None:
 
 @pytest.fixture
 def store(start: Callable[..., Server]) -> Store:
-    store = Store(start({"one": ""}), "one")
+    store = Store(start({"one": "session_timeout_seconds = 600"}), "one")
     store.ready(file("/a"))
     return store
 
