@@ -90,12 +90,15 @@ $(eval $(call native_program,aarch64,aarch64-linux-gnu-gcc,-O2 -static))
 FUZZ_PYTHON = atheris=$$($(FUZZ)/venv/bin/python -c 'import atheris; print(atheris.path())'); \
   PYTHONPATH=$(FUZZ)/lib ASAN_OPTIONS=detect_leaks=0 \
   LD_PRELOAD="$$atheris/asan_with_fuzzer.so $$(echo $$atheris/atheris/custom_mutator.*.so)" $(FUZZ)/venv/bin/python
+# What the service imports.
+FUZZ_PACKAGES = 'backports.zstd>=1.0' 'google-crc32c>=1.5' 'numpy>=1.26' 'orjson>=3.10' 'sanic>=25.12.1' 'uvloop>=0.21'
 FUZZ_OPTIONS = -max_len=1024 -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(FUZZ)/ -print_final_stats=1
 
-fuzz: $(VENV)/run.stamp $(FUZZ)/build.stamp ## fuzz the scanner, unpacking and the number readers, FUZZ_SECONDS (300) each; needs clang: fuzz/README.md
+fuzz: $(VENV)/run.stamp $(FUZZ)/build.stamp ## fuzz the scanner, unpacking, the number readers and the service, FUZZ_SECONDS (300) each; needs clang: fuzz/README.md
 	$(BIN)/python fuzz/fuzz_numbers.py $(FUZZ_SECONDS)
-	@mkdir -p $(FUZZ)/corpus $(FUZZ)/corpus-packed
+	@mkdir -p $(FUZZ)/corpus $(FUZZ)/corpus-packed $(FUZZ)/corpus-http
 	$(FUZZ_PYTHON) fuzz/fuzz_packed.py $(FUZZ)/corpus-packed $(FUZZ_OPTIONS)
+	$(FUZZ_PYTHON) fuzz/fuzz_http.py $(FUZZ)/corpus-http $(filter-out -max_len=%,$(FUZZ_OPTIONS))
 	$(FUZZ_PYTHON) fuzz/fuzz_scanner.py $(FUZZ)/corpus fuzz/corpus -dict=fuzz/scanner.dict $(FUZZ_OPTIONS)
 
 bench: $(VENV)/bench.stamp ## benchmarks; rewrites docs/benchmarks (about 20 minutes, 6 GiB of memory)
@@ -138,9 +141,9 @@ $(VENV)/test.stamp: $(VENV)/run.stamp
 	$(BIN)/pip install -qq --editable '.[dev]'
 	@touch $@
 
-$(FUZZ)/build.stamp: setup.py $(ENGINE) fusion/events.py
+$(FUZZ)/build.stamp: setup.py pyproject.toml $(ENGINE) $(wildcard fusion/*.py fusion/api/*.py fusion/api/description/*.py)
 	[ -d $(FUZZ)/venv ] || $(PYTHON) -m venv $(FUZZ)/venv
-	$(FUZZ)/venv/bin/pip install -qq atheris 'Cython>=3.3,<4' setuptools orjson
+	$(FUZZ)/venv/bin/pip install -qq atheris 'Cython>=3.3,<4' setuptools $(FUZZ_PACKAGES)
 	CC=$(CLANG) LDSHARED="$(CLANG) -shared" FUSION_DEBUG=1 CFLAGS="-fsanitize=fuzzer-no-link,address" \
 	  $(FUZZ)/venv/bin/python setup.py -q build --build-base $(FUZZ) --build-lib $(FUZZ)/lib
 	@touch $@
