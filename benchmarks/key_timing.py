@@ -1,10 +1,10 @@
 """Whether the time of a refusal tells how wrong a key was: python benchmarks/key_timing.py URL KEY [ROUNDS]
 
-KEY is one that the server knows, `fus_<id>_<secret>`. Made of it are keys that are wrong in the id, in the first
-byte of the secret and in its last, and sent in random order over one connection. All have to get the same answer.
-Printed is, for each two kinds, how often the one takes longer than the other (0.5: neither) and how likely so
-much or more would be by chance (Mann and Whitney). Chance alone gives less than 0.01 in one of a hundred
-comparisons: repeat it.
+KEY is one that the server knows, `fus_<id>_<secret>`. Made of it are keys that are wrong in the id, in the
+first byte of the secret and in its last, and sent in random order over one connection. All have to get the
+same answer. Printed is, for each two kinds, how often the one takes longer than the other (0.5: neither) and
+how likely so much or more would be by chance (Mann and Whitney). Chance alone gives less than 0.01 in one of
+a hundred comparisons: repeat it.
 """
 
 from __future__ import annotations

@@ -31,6 +31,8 @@ BODY_BYTES_PER_SECOND = 16 * 1024
 # So many connections are closed at once where there are too many: finding them takes looking at all of them.
 ROOM = 32
 
+_IDLE = Stage.IDLE  # looked up with every request
+
 
 class Connection(HttpProtocol):
     """One connection, over whatever transport."""
@@ -55,7 +57,7 @@ class Connection(HttpProtocol):
         http = self.http
         if http is None:  # not looked at yet
             return True
-        return http.stage is Stage.IDLE and not http.request_body and not self._paused
+        return http.stage is _IDLE and not http.request_body and not self._paused
 
     @property
     def is_receiving(self) -> bool:
@@ -71,7 +73,7 @@ class Connection(HttpProtocol):
     def receive_more(self) -> Coroutine[Any, Any, None]:
         """Wait for more, which is due in time if a request has begun; StrictHttp sets `due` back for each."""
         http = self._http
-        if http.stage is not Stage.IDLE or http.request_body:
+        if http.stage is not _IDLE or http.request_body:
             request = http.request
             if not self.due or self._timed is not request:
                 server = self.app.ctx.settings.server

@@ -27,7 +27,8 @@ CHUNKS_PER_TURN = 256
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_REQUEST_LINE = re.compile(rb"%b [!-~]++ HTTP/1\.[01]" % _TOKEN)
+_METHODS = frozenset(("GET", "HEAD", "POST", "DELETE"))
+_METHOD = re.compile(_TOKEN.decode())
 _FIELDS = re.compile(rb"(?:\r\n%b:[^\x00-\x08\x0a-\x1f\x7f]*+)*+" % _TOKEN)
 _CHUNK_LINE = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})(?:;[^\x00-\x08\x0a-\x1f\x7f]*+)?\r\n")
 _LENGTH = re.compile("[0-9]{1,32}")
@@ -39,14 +40,16 @@ MOST_GOOD = 256
 GOOD_BYTES = 1024
 
 
-def check_head(head: bytes, headers: Header, version: str) -> None:
-    """Check a request line with its fields, without the empty line. Raises BadRequest and HeaderTooLarge."""
-    end = head.find(b"\r\n")
-    if end < 0:
-        end = len(head)
-    if not _REQUEST_LINE.fullmatch(head, 0, end):
-        raise BadRequest("this is not a valid HTTP request: a method, a target and a version must come first")
-    fields = head[end:]
+def check_line(method: str, target: bytes) -> None:
+    """Check what Sanic has found between the spaces of a request line. Raises BadRequest."""
+    if method not in _METHODS and not _METHOD.fullmatch(method):
+        raise BadRequest("this is not a valid HTTP request: it must begin with a method")
+    if not target.decode("ascii").isprintable():
+        raise BadRequest("this is not a valid HTTP request: there are control characters in the target")
+
+
+def check_fields(fields: bytes, headers: Header, version: str) -> None:
+    """Check header fields: lines that begin with CRLF. Raises BadRequest and HeaderTooLarge."""
     if fields in _good and version == "1.1":
         return
     if len(fields) > FIELDS_BYTES:

@@ -10,7 +10,7 @@ from sanic.compat import Header
 
 from fusion.api.budget import Share
 from fusion.api.encodings import content_coding, decoded
-from fusion.api.framing import check_head
+from fusion.api.framing import check_fields, check_line
 from fusion.api.patience import Patience
 from fusion.errors import BodyTooLarge, Overloaded
 
@@ -48,7 +48,9 @@ class ApiRequest(Request):
         head: bytes = b"",
     ) -> None:
         if head:
-            check_head(head, headers, version)
+            check_line(method, url_bytes)
+            end = head.find(b"\r\n")
+            check_fields(b"" if end < 0 else head[end:], headers, version)
         else:  # Sanic answers what it cannot read through a stand-in, and would fail over the same bad URL
             url_bytes = b"*"
         super().__init__(url_bytes, headers, version, method, transport, app, head)

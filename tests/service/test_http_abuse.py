@@ -220,6 +220,11 @@ def test_what_is_merely_odd_is_served_and_so_is_what_follows(store: Store, reque
     assert [answer.status for answer in said(store.server, request * 2 + last)] == [200, 200, 200]
 
 
+def test_http_1_0_needs_no_field(store: Store) -> None:
+    (answer,) = said(store.server, b"GET /health/live HTTP/1.0\r\n\r\n" + NEXT)
+    assert answer.status == 200
+
+
 def test_no_request_is_answered_with_what_belongs_to_another(store: Store) -> None:
     """Bodies that look like requests, in every framing, refused and taken."""
     inner = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
