@@ -36,9 +36,13 @@ class Answer(BaseHTTPResponse):
         self.content_type = None
         self.stream = None
         self.status = status
-        self.headers = Header()
         self._cookies = None
         self.fields = fields
+
+    @property
+    def headers(self) -> Header:  # type: ignore[override]
+        """None but those in `fields`."""
+        return Header()
 
     async def send(self, data: Any = None, end_stream: bool | None = None) -> None:
         """All of it; Sanic calls this once, when the handler has returned."""
