@@ -29,7 +29,16 @@ class Peer(Protocol):
 class Grant:
     """What one key opens: a single datastore, and the scopes there."""
 
-    __slots__ = ("_bytes", "_requests", "datastore", "expires", "key_sha256", "last_used", "scopes")
+    __slots__ = (
+        "_bytes",
+        "_requests",
+        "datastore",
+        "expires",
+        "is_limited",
+        "key_sha256",
+        "last_used",
+        "scopes",
+    )
 
     def __init__(self, key: KeySettings, server: ServerSettings) -> None:
         self.datastore = key.datastore
@@ -39,10 +48,7 @@ class Grant:
         self.last_used = 0.0  # seconds since the epoch
         self._requests = bucket(key.requests_per_second, server.key_requests_per_second)
         self._bytes = bucket(key.bytes_per_second, server.key_bytes_per_second)
-
-    @property
-    def is_limited(self) -> bool:
-        return self._requests is not None or self._bytes is not None
+        self.is_limited = self._requests is not None or self._bytes is not None
 
     def admit(self) -> None:
         """One more request. Raises TooManyRequests."""

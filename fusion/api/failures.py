@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from time import perf_counter
 from typing import ClassVar
 
 import orjson
@@ -13,7 +12,7 @@ from sanic.exceptions import PayloadTooLarge, SanicException
 from sanic.handlers import ErrorHandler
 
 from fusion.api.refusals import RefusalLog
-from fusion.api.request_ids import HEADER, request_id
+from fusion.api.request_ids import REQUEST_ID, request_id
 from fusion.api.requests import STAND_IN
 from fusion.errors import (
     BadRequest,
@@ -56,9 +55,8 @@ class Failures(ErrorHandler):
 
     def response(self, request: Request, exception: BaseException) -> HTTPResponse:
         failure = translate(request, exception)
-        now = perf_counter()
-        request.app.ctx.traffic.add(request, failure.status, now - getattr(request.ctx, "began", now))
-        headers, extra = failure.headers | {HEADER: request_id(request)}, failure.extra
+        request.app.ctx.traffic.add(request, failure.status, getattr(request.ctx, "began", None))
+        headers, extra = failure.headers | {REQUEST_ID: request_id(request)}, failure.extra
         datastore = getattr(request.ctx, "datastore", None)
         if failure.status >= 500:
             extra = extra | {"request_id": request_id(request)}

