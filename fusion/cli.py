@@ -6,14 +6,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from fusion.commands import check, completion, find, keys, serve, settings, stats, tree, watch
+from fusion.commands import check, completion, find, keys, serve, settings, stats, top, tree, watch
 from fusion.commands.base import CommandError
 from fusion.version import VERSION
 
 # In the order of `fusion --help`, under their headings there.
 COMMANDS = {
     "servers": (serve, watch, keys, check),
-    "questions to a running server": (tree, find, stats),
+    "questions to a running server": (tree, find, stats, top),
     "about this program": (settings, completion),
 }
 
