@@ -56,7 +56,6 @@ TABLE = {
     "log": [],
     "logs": [],
     "counters": [],
-    "version": [],
     "datastore_log": ["logs", "readiness", "sessions"],
     "sqlite_log": [*LEAVES, "files", "log"],
     "checkpoints": ["_index"],
