@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from .push import DeletedRow, Event, Pusher, Session, SessionLost, push_body
-from .scan import ROWS_PER_BATCH, Row, Scan, describe, pseudo_mounts
+from .push import Pusher, Session, SessionLost
+from .scan import ROWS_PER_BATCH, Rows, Scan, describe, pseudo_mounts
 from .watch import Watcher, WatchUnavailable
+from .wire import event, joined, push_body
 
 logger = logging.getLogger("fusion.agent")
 
@@ -175,8 +176,7 @@ class Agent:
             rows = next(batches, None)
             if rows is None:
                 return None
-            event: Event = {"event_type": "update", "index": index, "rows": rows}
-            return push_body(session_id, "snapshot", [event]), len(rows)
+            return push_body(session_id, "snapshot", [event("update", index, rows.json)]), rows.count
 
         async def deliver() -> None:
             while True:
@@ -255,28 +255,22 @@ class Agent:
         self, session_id: str, changes: dict[str, bool], watcher: Watcher | None, afresh: bool
     ) -> Iterator[bytes]:
         """Bodies that tell how the changed paths look now; `afresh`: whatever was told before."""
-        events: list[Event] = []
+        events: list[tuple[bool, list[bytes]]] = []  # (is it a delete, rows)
         count = 0
         for is_delete, rows in self._looks(changes, watcher, afresh):
-            if events and (events[-1]["event_type"] == "delete") == is_delete:
-                events[-1]["rows"] += rows  # type: ignore[operator]
-            else:
-                kind: Event = {
-                    "event_type": "delete" if is_delete else "update",
-                    "index": _now_ms(),
-                    "rows": rows,
-                }
-                events.append(kind)
-            count += len(rows)
+            if not events or events[-1][0] != is_delete:
+                events.append((is_delete, []))
+            events[-1][1].append(rows.json)
+            count += rows.count
             if count >= ROWS_PER_BATCH:
-                yield push_body(session_id, "message", events)
+                yield _message(session_id, events)
                 events, count = [], 0
         if events:
-            yield push_body(session_id, "message", events)
+            yield _message(session_id, events)
 
     def _looks(
         self, changes: dict[str, bool], watcher: Watcher | None, afresh: bool
-    ) -> Iterator[tuple[bool, list[Row] | list[DeletedRow]]]:
+    ) -> Iterator[tuple[bool, Rows]]:
         """(is it a delete, rows) of each changed path as it is now, with the content of new directories."""
         for path, appeared in changes.items():
             try:
@@ -284,17 +278,17 @@ class Agent:
             except OSError:
                 continue  # cannot be looked at: what is known of it stays
             if row is None:
-                yield True, [DeletedRow(file_path=path)]
+                yield True, _one({"file_path": path})
             elif row["is_dir"] and self._is_new(path, watcher, appeared, afresh):
                 # In place of what may be known there.
-                yield True, [DeletedRow(file_path=path)]
+                yield True, _one({"file_path": path})
                 self._unreadable.discard(path)
                 scan = Scan(path, enter=partial(self._enter, watcher))
                 for rows in scan:
                     yield False, rows
                 self._unreadable |= scan.unreadable
             else:
-                yield False, [row]
+                yield False, _one(row)
 
     def _is_new(self, path: str, watcher: Watcher | None, appeared: bool, afresh: bool) -> bool:
         """Whether the content of a directory must be told: not if it was watched here all the time."""
@@ -356,6 +350,18 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _one(row: Any) -> Rows:
+    return Rows(1, joined([row]))
+
+
+def _message(session_id: str, events: list[tuple[bool, list[bytes]]]) -> bytes:
+    index = _now_ms()
+    encoded = [
+        event("delete" if is_delete else "update", index, b",".join(rows)) for is_delete, rows in events
+    ]
+    return push_body(session_id, "message", encoded)
 
 
 def _now_ms() -> int:

@@ -1,38 +1,20 @@
 """The client side of the ingest API: sessions, pushes, heartbeats; retries what a later try can mend."""
 
 import asyncio
-import json
 import logging
 import random
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 import httpx
-import orjson
 
-from .scan import Row
+from .wire import encode
 
 logger = logging.getLogger("fusion.agent")
-
-SourceType = Literal["snapshot", "message", "anomaly"]
 
 _FIRST_DELAY_SECONDS = 0.1
 _LONGEST_DELAY_SECONDS = 10.0
 _TIMEOUT_SECONDS = 30.0
-
-
-class DeletedRow(TypedDict):
-    """A delete needs the path alone."""
-
-    file_path: str
-
-
-class Event(TypedDict):
-    """One event of the wire format; `index` is its time in milliseconds since the epoch."""
-
-    event_type: Literal["update", "delete"]
-    index: int
-    rows: list[Row] | list[DeletedRow]
 
 
 class SessionLost(Exception):
@@ -57,14 +39,6 @@ class Session(TypedDict):
     session_id: str
     session_timeout_seconds: int
     suggested_heartbeat_interval_seconds: int
-
-
-def encode(document: Any) -> bytes:
-    """JSON; names that are not UTF-8 go as surrogate escapes, which orjson refuses to write."""
-    try:
-        return orjson.dumps(document)
-    except orjson.JSONEncodeError:
-        return json.dumps(document, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def is_loopback(url: str) -> bool:
@@ -164,17 +138,3 @@ class Pusher:
         elif trouble is None and self.out_of_reach:
             logger.warning("%s answers again", self.url)
         self.out_of_reach = trouble is not None
-
-
-def push_body(
-    session_id: str, source_type: SourceType, events: list[Event], *, is_snapshot_end: bool = False
-) -> bytes:
-    """The body of one push."""
-    return encode(
-        {
-            "session_id": session_id,
-            "source_type": source_type,
-            "is_snapshot_end": is_snapshot_end,
-            "events": events,
-        }
-    )

@@ -10,7 +10,10 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypedDict
+
+from .wire import joined
 
 ROWS_PER_BATCH = 1000
 PATH_CHARACTERS_PER_BATCH = 1 << 20  # keeps a batch of very long paths well under a server's body limit
@@ -28,6 +31,14 @@ class Row(TypedDict):
     modified_time: float
     created_time: float
     is_dir: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A batch: how many rows, and the encoded row objects with commas between them, without brackets."""
+
+    count: int
+    json: bytes
 
 
 def describe(path: str, *, follow: bool = False) -> Row | None:
@@ -62,7 +73,7 @@ def pseudo_mounts(mountinfo: str = "/proc/self/mountinfo") -> frozenset[str]:
 
 
 class Scan:
-    """One walk over a tree: yields lists of at most ROWS_PER_BATCH rows, children before parents.
+    """One walk over a tree: yields batches of at most ROWS_PER_BATCH rows, children before parents.
 
     `enter(path)` is called before a directory is listed, so that a watch set there misses nothing; when it
     returns False, the content is left out. What vanishes meanwhile is left out; what cannot be read is
@@ -77,7 +88,11 @@ class Scan:
         self.unreadable_entries = 0  # entries of listed directories that could not be looked at
         self._enter = enter
 
-    def __iter__(self) -> Iterator[list[Row]]:
+    def __iter__(self) -> Iterator[Rows]:
+        for rows in self._batches():
+            yield Rows(len(rows), joined(rows))
+
+    def _batches(self) -> Iterator[list[Row]]:
         rows: list[Row] = []
         characters = 0
         # A directory is pushed twice: to be listed, and below its subdirectories to be described after them.

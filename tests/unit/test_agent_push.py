@@ -9,8 +9,9 @@ import pytest
 from fake_fusion import Answer, FakeFusion
 
 from fusion.agent import push as push_module
-from fusion.agent.push import Pusher, Refused, SessionLost, encode, is_loopback, push_body
+from fusion.agent.push import Pusher, Refused, SessionLost, is_loopback
 from fusion.agent.scan import Row
+from fusion.agent.wire import encode, event, joined, push_body
 
 ROW = Row(file_path="/a", size=1, modified_time=2.5, created_time=3.0, is_dir=False)
 
@@ -60,7 +61,7 @@ def test_heartbeat_and_end_name_the_session(fake: FakeFusion) -> None:
 def test_a_push_is_tried_until_it_is_taken(fake: FakeFusion, status: int) -> None:
     answers = iter([Answer(status, {"detail": "busy"}), Answer(status, "no object", {"Retry-After": "1"})])
     fake.intercept = lambda request: next(answers, None)
-    body = push_body("s", "snapshot", [{"event_type": "update", "index": 5, "rows": [ROW]}])
+    body = push_body("s", "snapshot", [event("update", 5, joined([ROW]))])
     with_pusher(fake, lambda pusher: pusher.push(body))
     assert [r.body for r in fake.requests] == [body] * 3
     assert fake.rows == {"/a": ROW}
@@ -110,7 +111,7 @@ def test_a_session_that_is_refused(fake: FakeFusion) -> None:
 
 
 def test_bodies_are_the_wire_format() -> None:
-    body = push_body("s", "message", [{"event_type": "delete", "index": 7, "rows": [{"file_path": "/a"}]}])
+    body = push_body("s", "message", [event("delete", 7, joined([{"file_path": "/a"}]))])
     assert json.loads(body) == {
         "session_id": "s",
         "source_type": "message",

@@ -1,5 +1,6 @@
 """The walk that turns a directory tree into rows."""
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -10,11 +11,17 @@ import pytest
 from fake_fusion import disk
 
 from fusion.agent import scan as scan_module
-from fusion.agent.scan import Row, Scan, describe, pseudo_mounts
+from fusion.agent.scan import Row, Rows, Scan, describe, pseudo_mounts
+
+
+def decoded(batch: Rows) -> list[Row]:
+    rows: list[Row] = json.loads(b"[" + batch.json + b"]")
+    assert len(rows) == batch.count
+    return rows
 
 
 def rows_of(scan: Scan) -> dict[str, Row]:
-    rows = [row for batch in scan for row in batch]
+    rows = [row for batch in scan for row in decoded(batch)]
     by_path = {row["file_path"]: row for row in rows}
     assert len(by_path) == len(rows) == scan.nodes
     return by_path
@@ -35,7 +42,7 @@ def test_every_entry_is_one_row(tmp_path: Path) -> None:
 
 def test_children_come_before_their_directory_and_the_root_last(tmp_path: Path) -> None:
     make(tmp_path, "d/b", "d/e/c", "d/e/f/g", "h/i")
-    order = [row["file_path"] for batch in Scan(str(tmp_path)) for row in batch]
+    order = [row["file_path"] for batch in Scan(str(tmp_path)) for row in decoded(batch)]
     assert order[-1] == str(tmp_path)
     for place, path in enumerate(order):
         assert not any(later.startswith(path + "/") for later in order[place + 1 :])
@@ -44,14 +51,15 @@ def test_children_come_before_their_directory_and_the_root_last(tmp_path: Path) 
 def test_batches_hold_at_most_a_thousand_rows(tmp_path: Path) -> None:
     make(tmp_path, *(f"d{i % 3}/{i}" for i in range(2500)))
     batches = list(Scan(str(tmp_path)))
-    assert [len(batch) for batch in batches[:-1]] == [1000, 1000]
-    assert sum(map(len, batches)) == 2504
+    assert [batch.count for batch in batches[:-1]] == [1000, 1000]
+    assert sum(batch.count for batch in batches) == 2504
 
 
 def test_batches_of_long_paths_are_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan_module, "PATH_CHARACTERS_PER_BATCH", 1000)
     make(tmp_path, *(f"{i:0200}" for i in range(20)))
-    assert all(sum(len(row["file_path"]) for row in batch) < 1300 for batch in Scan(str(tmp_path)))
+    batches = [decoded(batch) for batch in Scan(str(tmp_path))]
+    assert all(sum(len(row["file_path"]) for row in batch) < 1300 for batch in batches)
 
 
 def test_a_symbolic_link_is_a_file_of_its_own_and_not_followed(tmp_path: Path) -> None:
