@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypedDict
 
+from .selection import Selection
 from .wire import joined
 
 ROWS_PER_BATCH = 1000
@@ -80,13 +81,20 @@ class Scan:
     counted, and the walk goes on. The attributes may be read from any thread while the walk runs in another.
     """
 
-    def __init__(self, root: str, *, enter: Callable[[str], bool] = lambda path: True) -> None:
+    def __init__(
+        self,
+        root: str,
+        *,
+        enter: Callable[[str], bool] = lambda path: True,
+        selection: Selection | None = None,
+    ) -> None:
         self.root = root
         self.nodes = 0  # rows yielded or about to be
         self.fraction = 0.0  # of the tree, estimated: a directory shares its part with its subdirectories
         self.unreadable: set[str] = set()  # directories that could not be listed
         self.unreadable_entries = 0  # entries of listed directories that could not be looked at
         self._enter = enter
+        self._selection = selection
 
     def __iter__(self) -> Iterator[Rows]:
         for rows in self._batches():
@@ -142,7 +150,11 @@ class Scan:
             with os.scandir(path) as entries:
                 for entry in entries:
                     try:
-                        if entry.is_dir(follow_symlinks=False):
+                        is_dir = entry.is_dir(follow_symlinks=False)
+                        below = os.path.relpath(entry.path, self.root)
+                        if self._selection is not None and not self._selection.selects(below, is_dir):
+                            continue
+                        if is_dir:
                             subdirectories.append(entry.path)
                             continue
                         status = entry.stat(follow_symlinks=False)
