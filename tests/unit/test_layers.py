@@ -63,8 +63,8 @@ TABLE = {
 OUTSIDE = {
     "google_crc32c": ["sqlite_log"],
     "sanic": ["api", "api.*"],
-    "backports": ["api.*"],
-    "compression": ["api.*"],
+    "backports": ["api.*", "agent.*"],
+    "compression": ["api.*", "agent.*"],
     "uvloop": ["api", "api.*", "commands.*"],
     "httpx": ["agent.*", "commands.*"],
     "inotify_simple": ["agent.*"],
