@@ -5,11 +5,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fusion.commands import check, find, serve, stats, tree, watch
+from fusion.commands import agent, check, find, serve, stats, tree, watch
 from fusion.commands.base import CommandError
 
 # In the order of `fusion --help`.
-COMMANDS = (serve, check, watch, tree, find, stats)
+COMMANDS = (serve, check, watch, agent, tree, find, stats)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

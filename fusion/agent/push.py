@@ -8,9 +8,13 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from .wire import encode
+from .wire import Body, encode, plain
 
 logger = logging.getLogger("fusion.agent")
+
+_SESSIONS = "/ingestor-api/v1/sessions/"
+_EVENTS = "/ingestor-api/v1/events/"
+_ANOMALY = "/ingestor-api/v1/consistency/anomaly"
 
 _FIRST_DELAY_SECONDS = 0.1
 _LONGEST_DELAY_SECONDS = 10.0
@@ -54,11 +58,20 @@ def detail_of(response: httpx.Response) -> str:
         return f"HTTP status {response.status_code} {response.reason_phrase}".strip()
 
 
+def _check(response: httpx.Response) -> None:
+    """Raises what an answer to a request within a session means."""
+    if response.status_code in (404, 419):
+        raise SessionLost(detail_of(response), superseded=response.status_code == 419)
+    if not response.is_success:
+        raise Refused(response.status_code, detail_of(response))
+
+
 class Pusher:
     """Talks to one server with one key; several requests may be under way at once."""
 
     def __init__(self, url: str, api_key: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self.url = url
+        self._takes_codings = True
         self.out_of_reach = False  # the last try of some request failed and will be repeated
         self._client = httpx.AsyncClient(
             base_url=url,
@@ -75,7 +88,7 @@ class Pusher:
     async def open_session(self, task_id: str, client_info: dict[str, Any]) -> Session:
         """A new session, which replaces the one before it."""
         body = encode({"task_id": task_id, "client_info": client_info})
-        response = await self._request("POST", "/ingestor-api/v1/sessions/", content=body)
+        response = await self._request("POST", _SESSIONS, content=body)
         if response.status_code != 200:
             raise Refused(response.status_code, detail_of(response))
         session: Session = response.json()
@@ -83,7 +96,7 @@ class Pusher:
 
     async def active_sessions(self) -> list[dict[str, Any]]:
         """The sessions the server knows, as it lists them."""
-        response = await self._request("GET", "/ingestor-api/v1/sessions/")
+        response = await self._request("GET", _SESSIONS)
         if response.status_code != 200:
             raise Refused(response.status_code, detail_of(response))
         sessions: list[dict[str, Any]] = response.json()["active_sessions"]
@@ -91,26 +104,28 @@ class Pusher:
 
     async def heartbeat(self, session_id: str) -> None:
         """A sign of life."""
-        await self._in_session(
-            "POST", "/ingestor-api/v1/sessions/heartbeat", headers={"session-id": session_id}
-        )
+        _check(await self._request("POST", f"{_SESSIONS}heartbeat", headers={"session-id": session_id}))
 
     async def end_session(self, session_id: str) -> None:
         """Ends the session; tried once, since it expires by itself otherwise."""
-        await self._client.delete(
-            "/ingestor-api/v1/sessions/", headers={"session-id": session_id}, timeout=2.0
-        )
+        await self._client.delete(_SESSIONS, headers={"session-id": session_id}, timeout=2.0)
 
-    async def push(self, body: bytes) -> None:
-        """Delivers one body made by `push_body`, again and again until the server has it or refuses it."""
-        await self._in_session("POST", "/ingestor-api/v1/events/", content=body)
+    async def push(self, body: Body) -> None:
+        """Delivers one body, again and again until the server has it or refuses it."""
+        if not self._takes_codings:
+            body = plain(body)
+        coding = {"Content-Encoding": body.coding} if body.coding != "identity" else {}
+        response = await self._request("POST", _EVENTS, content=body.content, headers=coding)
+        if coding and response.status_code in (413, 415):  # 413: it expands more than the server dares to do
+            self._takes_codings = response.status_code != 415
+            await self.push(plain(body))
+        else:
+            _check(response)
 
-    async def _in_session(self, method: str, path: str, **arguments: Any) -> None:
-        response = await self._request(method, path, **arguments)
-        if response.status_code in (404, 419):
-            raise SessionLost(detail_of(response), superseded=response.status_code == 419)
-        if not response.is_success:
-            raise Refused(response.status_code, detail_of(response))
+    async def signal_anomaly(self, session_id: str, reason: str, differences: list[dict[str, Any]]) -> None:
+        """Tells that the view is wrong: the server closes it until a snapshot that begins later has ended."""
+        signal = {"session_id": session_id, "reason": reason, "differences": differences}
+        _check(await self._request("POST", _ANOMALY, content=encode(signal)))
 
     async def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """An answer below 500; a server out of reach, overloaded or failing is asked again, ever later."""

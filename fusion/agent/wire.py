@@ -1,12 +1,22 @@
 """Bodies in the wire format."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
-SourceType = Literal["snapshot", "message", "anomaly"]
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+SourceType = Literal["snapshot", "message"]
+
+LEAST_BYTES = 1024
+# A thousand rows, 170 kB, become 13 kB in 0.3 ms; higher levels take twice the time for 3 % less.
+ZSTD_LEVEL = 1
 
 
 def encode(document: Any) -> bytes:
@@ -37,3 +47,22 @@ def push_body(
         b"true" if is_snapshot_end else b"false",
         b",".join(events),
     )
+
+
+class Body(NamedTuple):
+    """A body as it is sent: `coding` is its Content-Encoding, "zstd" or "identity"."""
+
+    content: bytes
+    coding: str
+
+
+def compressed(content: bytes) -> Body:
+    """The body with zstd, unless it is small: then it fits in one packet as it is."""
+    if len(content) < LEAST_BYTES:
+        return Body(content, "identity")
+    return Body(zstd.compress(content, level=ZSTD_LEVEL), "zstd")
+
+
+def plain(body: Body) -> Body:
+    """The body for a server that knows no coding."""
+    return body if body.coding == "identity" else Body(zstd.decompress(body.content), "identity")

@@ -8,7 +8,7 @@ import random
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from fake_fusion import STUCK_SECONDS, Answer, FakeFusion, Request
 from fusion.agent import Agent, Phase, Pusher, Refused
 from fusion.agent import agent as agent_module
 from fusion.agent import push as push_module
+from fusion.agent.scope import Scope
+from fusion.agent.selection import Selection
+from fusion.agent.spool import Spool
 from fusion.agent.watch import Watcher, WatchUnavailable
 
 
@@ -44,24 +47,37 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
+def scope(root: Path) -> Scope:
+    return Scope.of(str(root), Selection())
+
+
 async def until(true: Callable[[], Any]) -> None:
     async with asyncio.timeout(STUCK_SECONDS):
         while not true():
             await asyncio.sleep(0.005)
 
 
+async def outcome(fake: FakeFusion, root: Path) -> None:
+    """Runs an agent until it gives up."""
+    async with AsyncExitStack() as stack:
+        spool = stack.enter_context(closing(Spool(root.parent / "state", 1 << 20)))
+        pusher = Pusher(fake.url, "key")
+        stack.push_async_callback(pusher.close)
+        await Agent(scope(root), pusher, spool).run()
+
+
 @asynccontextmanager
 async def running(fake: FakeFusion, root: Path, **options: Any) -> AsyncIterator[Agent]:
     """An agent until the end of the block, which fails when the agent does."""
-    pusher = Pusher(fake.url, "key")
-    agent = Agent(str(root), pusher, **options)
-    try:
+    async with AsyncExitStack() as stack:
+        spool = stack.enter_context(closing(Spool(root.parent / "state", 1 << 20)))
+        pusher = Pusher(fake.url, "key")
+        stack.push_async_callback(pusher.close)
+        agent = Agent(scope(root), pusher, spool, **options)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(agent.run())
             yield agent
             task.cancel()
-    finally:
-        await pusher.close()
 
 
 def follow(fake: FakeFusion, root: Path, *steps: Callable[[], Any], **options: Any) -> None:
@@ -425,32 +441,26 @@ def test_a_server_that_comes_later(root: Path) -> None:
         port = fake.port
 
     async def run() -> None:
-        pusher = Pusher(f"http://127.0.0.1:{port}", "key")
-        task = asyncio.create_task(Agent(str(root), pusher).run())
-        await until(lambda: pusher.out_of_reach)
-        with FakeFusion(port) as later:
-            await until(lambda: later.ends and later.shows(root))
-            task.cancel()
-            await asyncio.wait([task])
-            await pusher.close()
+        async with running(fake, root):
+            with FakeFusion(port) as later:
+                await until(lambda: later.ends and later.shows(root))
 
     asyncio.run(run())
 
 
-def test_an_agent_that_is_not_wanted_gives_up(fake: FakeFusion, root: Path) -> None:
-    async def run() -> None:
-        pusher = Pusher(fake.url, "key")
-        try:
-            await Agent(str(root), pusher).run()
-        finally:
-            await pusher.close()
-
-    fake.intercept = lambda request: Answer(401, {"detail": "unknown key"})
-    with pytest.raises(Refused, match="unknown key"):
-        asyncio.run(run())
-    fake.intercept = lambda r: Answer(422, {"detail": "bad row"}) if r.is_push("snapshot") else None
-    with pytest.raises(Refused, match="bad row"):
-        asyncio.run(run())
+@pytest.mark.parametrize(
+    ("answer", "intercepted"),
+    [
+        (Answer(401, {"detail": "unknown key"}), lambda request: True),
+        (Answer(422, {"detail": "bad row"}), lambda request: request.is_push("snapshot")),
+    ],
+)
+def test_an_agent_that_is_not_wanted_gives_up(
+    fake: FakeFusion, root: Path, answer: Answer, intercepted: Callable[[Request], bool]
+) -> None:
+    fake.intercept = lambda request: answer if intercepted(request) else None
+    with pytest.raises(Refused, match=answer.document["detail"]):
+        asyncio.run(outcome(fake, root))
 
 
 def test_an_overflow_is_signalled_and_mended_by_a_new_snapshot(
@@ -470,8 +480,9 @@ def test_an_overflow_is_signalled_and_mended_by_a_new_snapshot(
 
     with caplog.at_level(logging.WARNING, "fusion.agent"):
         asyncio.run(run())
-    (signal,) = [r.document for r in fake.requests if r.path.endswith("/events/") and b'"anomaly"' in r.body]
-    assert (signal["session_id"], signal["events"]) == ("session-1", [])
+    (signal,) = fake.signals()
+    assert signal["session_id"] == "session-1"
+    assert signal["reason"] == "changes came faster than they could be read"
     assert len(fake.sessions()) == 2
     assert "faster than they could be read" in caplog.text
 
