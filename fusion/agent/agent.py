@@ -203,10 +203,10 @@ class Agent:
         # the disk.
         self._note({path: Look.WHOLE if look else Look.ENTRY for path, look in self._touched.items()})
         self._touched = None
-        self._announced = asyncio.get_running_loop().create_future()
+        self._announced = announced = asyncio.Event()
         self._changed.set()
         self._hurry.set()
-        await self._announced
+        await announced.wait()
         await self._push_end(session_id)
 
     async def _push_tree(self, session_id: str, teller: Teller) -> None:
@@ -292,7 +292,7 @@ class Agent:
                 raise RootReplaced
             if announced is not None:
                 await outbox.delivered()
-                announced.set_result(None)
+                announced.set()
             with suppress(TimeoutError):
                 await asyncio.wait_for(
                     self._hurry.wait(), BACKLOG_GATHER_SECONDS if outbox.backlogged else GATHER_SECONDS
