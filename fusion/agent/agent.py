@@ -76,9 +76,7 @@ class Agent:
         self._touched: dict[str, Look] | None = None  # what changed since the running snapshot began
         self._changed = asyncio.Event()
         self._hurry = asyncio.Event()  # there is no need to gather more changes
-        self._announced: asyncio.Future[None] | None = (
-            None  # completed once all of _changes is with the server
-        )
+        self._announced: asyncio.Event | None = None  # set once all of _changes is with the server
         self._overflow = asyncio.Event()  # of the watcher
         self._root_lost = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import threading
@@ -325,3 +326,89 @@ def test_names_that_are_not_utf8(agent: Callable[..., Command], service: Service
     (place / os.fsdecode(b"caf\xe9")).rename(place / os.fsdecode(b"\xb5"))
     until(lambda: service.tree(place / os.fsdecode(b"\xb5/\xff")))
     until(lambda: len(service.tree(place) or ()) == len(disk(place)))
+
+
+# The command
+
+
+def test_it_stops_cleanly(
+    agent: Callable[..., Command], server: Server, service: Service, root: Path, tmp_path: Path
+) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        command = agent()
+        command.match("following changes, Ctrl-C stops\n")
+        assert command.end(number) == 0
+        lines = command.output.splitlines()
+        assert lines[0] == f"telling {server.url} of {root}"
+        assert re.fullmatch(r"ready: [\d,]+ nodes in [\d.]+ s", lines[1])
+        assert lines[-1] == "stopped"
+        assert "\x1b" not in command.output and "\r" not in command.output
+        assert service.stats() is None  # its session is ended: nobody vouches for the tree any more
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_it_is_interrupted_before_the_server_had_anything(
+    agent: Callable[..., Command], server: Server
+) -> None:
+    server.kill()
+    command = agent()
+    command.match("cannot reach")
+    assert command.end(signal.SIGINT) == 130
+    assert command.output.endswith("stopped\n")
+
+
+def test_a_wrong_key_fails(agent: Callable[..., Command], tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("a wrong key\n")
+    command = agent("--api-key-file", str(tmp_path / "key"))
+    assert command.process.wait(60) == 1
+    assert command.output.splitlines()[-1].startswith("fusion: the server refused the agent: ")
+    assert "a wrong key" not in command.output
+
+
+def test_once(agent: Callable[..., Command], service: Service, root: Path) -> None:
+    (root / "left out.tmp").touch()
+    command = agent("--once", "--exclude", "*.tmp")
+    assert command.process.wait(60) == 0
+    assert re.fullmatch(r"telling .*\nready: [\d,]+ nodes in [\d.]+ s\n", command.output)
+    tree = until(lambda: service.tree(root))
+    assert tree.keys() == disk(root).keys() - {str(root / "left out.tmp")}
+
+
+def test_the_key_is_seen_nowhere(agent: Callable[..., Command], server: Server, root: Path) -> None:
+    command = agent()
+    command.match("following changes")
+    assert KEY not in Path(f"/proc/{command.process.pid}/cmdline").read_text()
+    server.kill()
+    (root / "new").touch()
+    command.match("cannot reach")
+    assert KEY not in command.output
+
+
+def test_a_second_agent_takes_over_and_the_first_one_waits(
+    agent: Callable[..., Command], service: Service, root: Path
+) -> None:
+    first = agent()
+    first.match("following changes")
+    second = agent()
+    second.match("following changes")
+    (root / "new").touch()
+    first.match("a newer session feeds this datastore")
+    until_shown(service, root, second)
+    assert second.end() == 0
+    first.match("(?s)ready: .*ready: ")
+    until_shown(service, root, first)
+
+
+def test_a_wide_tree_moves_as_a_whole(agent: Callable[..., Command], service: Service, root: Path) -> None:
+    """More than one message holds; changes inside go on while it moves."""
+    for number in range(60):
+        fill(root / f"wide/{number}", 50)
+    command = agent()
+    command.match("following changes")
+    for number in range(5):
+        (root / "wide").rename(root / f"empty/wide{number}")
+        (root / f"empty/wide{number}/7/new{number}").touch()
+        (root / f"empty/wide{number}").rename(root / "wide")
+        fill(root / f"wide/more{number}", 3)
+    until_shown(service, root, command)
+    assert command.output.count("ready: ") == 1
