@@ -111,7 +111,6 @@ class Agent:
                 if await self._superseded(session["session_id"], list(_leaves(errors))):
                     await self._wait_until_free()
             else:
-                self._begin(Phase.FOLLOWING)
                 return
 
     async def _superseded(self, session_id: str, reasons: list[BaseException]) -> bool:

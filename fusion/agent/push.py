@@ -17,7 +17,8 @@ _EVENTS = "/ingestor-api/v1/events/"
 _ANOMALY = "/ingestor-api/v1/consistency/anomaly"
 
 _FIRST_DELAY_SECONDS = 0.1
-_LONGEST_DELAY_SECONDS = 10.0
+_LONGEST_DELAY_SECONDS = 5.0
+_LONGEST_WANTED_SECONDS = 60.0  # by a Retry-After
 _TIMEOUT_SECONDS = 30.0
 
 
@@ -131,7 +132,7 @@ class Pusher:
         """An answer below 500; a server out of reach, overloaded or failing is asked again, ever later."""
         delay = _FIRST_DELAY_SECONDS
         while True:
-            pause = delay
+            pause = delay * random.uniform(0.75, 1.25)
             try:
                 response = await self._client.request(method, path, **arguments)
             except httpx.TransportError as error:
@@ -143,8 +144,8 @@ class Pusher:
                 self._report(f"the server is busy ({detail_of(response)}), trying again")
                 wanted = response.headers.get("Retry-After", "")
                 if wanted.isdecimal():
-                    pause = min(float(wanted), _LONGEST_DELAY_SECONDS)
-            await asyncio.sleep(pause * random.uniform(0.75, 1.25))
+                    pause = max(pause, min(float(wanted), _LONGEST_WANTED_SECONDS))
+            await asyncio.sleep(pause)
             delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
 
     def _report(self, trouble: str | None) -> None:
