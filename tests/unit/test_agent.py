@@ -339,15 +339,15 @@ def test_changes_come_in_order_one_push_at_a_time(fake: FakeFusion, root: Path) 
 def test_a_directory_that_becomes_readable_is_scanned(
     fake: FakeFusion, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scandir = os.scandir
     closed = {str(root / "d")}
+    add = Watcher.add
 
-    def refusing(path: str) -> Any:
+    def refused(watcher: Watcher, path: str) -> bool:
         if path in closed:
             raise PermissionError(13, "Permission denied", path)
-        return scandir(path)
+        return add(watcher, path)
 
-    monkeypatch.setattr(os, "scandir", refusing)
+    monkeypatch.setattr(Watcher, "add", refused)
 
     async def run() -> None:
         async with running(fake, root):
