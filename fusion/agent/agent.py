@@ -19,7 +19,7 @@ from .scope import Scope
 from .spool import Spool
 from .tell import Teller, now_ms
 from .watch import Look, Watcher, WatchUnavailable
-from .wire import Body, compressed, event, push_body
+from .wire import Body, event, push_body
 
 logger = logging.getLogger("fusion.agent")
 
@@ -166,7 +166,9 @@ class Agent:
             self._spool.clear()
 
     def _teller(self, session: Session, watcher: Watcher | None, audit: Audit | None = None) -> Teller:
-        return Teller(session["session_id"], self._scope, watcher, audit or Audit(self._root))
+        return Teller(
+            session["session_id"], self._scope, watcher, audit or Audit(self._root), self._pusher.pack
+        )
 
     def _open_watcher(self) -> Watcher | None:
         try:
@@ -220,7 +222,7 @@ class Agent:
             if rows is None:
                 return None
             body = push_body(session_id, "snapshot", [event("update", index, rows.json)])
-            return compressed(body), rows.count
+            return self._pusher.pack(body), rows.count
 
         async def deliver() -> None:
             while True:
@@ -238,7 +240,8 @@ class Agent:
         teller.unreadable = set(scan.unreadable)
 
     async def _push_end(self, session_id: str) -> None:
-        await self._pusher.push(compressed(push_body(session_id, "snapshot", [], is_snapshot_end=True)))
+        end = push_body(session_id, "snapshot", [], is_snapshot_end=True)
+        await self._pusher.push(self._pusher.pack(end))
 
     # Changes
 

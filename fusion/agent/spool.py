@@ -1,8 +1,8 @@
 """Messages that wait for the server, in files: a bounded queue on disk.
 
 Each process has a directory of its own below the state directory, locked while it runs, and a message is one
-file, written as it will be sent. The files are no journal: an agent that starts has missed changes anyway, so
-that only its snapshot tells the truth. It removes what its predecessors left.
+file, written as it will be sent: compressed, unless it is small. The files are no journal: an agent that starts
+has missed changes anyway, so that only its snapshot tells the truth. It removes what its predecessors left.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ from collections import deque
 from pathlib import Path
 
 from .failures import ChangesLost
-from .wire import Body
+from .wire import Body, compressed
 
 DEFAULT_SPOOL_BYTES = 64 << 20
 
@@ -57,7 +57,9 @@ class Spool:
         return len(self._waiting)
 
     def put(self, body: Body) -> None:
-        """Keeps a message; raises ChangesLost when it does not fit, or cannot be written."""
+        """Keeps a message, compressed; raises ChangesLost when it does not fit, or cannot be written."""
+        if body.coding == "identity":
+            body = compressed(body.content)
         with self._lock:
             if self.bytes + len(body.content) > self._limit:
                 raise ChangesLost(f"the spool is full ({self._limit:,} bytes)")

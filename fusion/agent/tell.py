@@ -1,14 +1,14 @@
 """Turns changed paths into messages that tell how they look now."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .audit import Audit
 from .scan import ROWS_PER_BATCH, Rows, describe
 from .scope import Scope
 from .watch import Look, Watcher
-from .wire import Body, compressed, event, joined, push_body
+from .wire import Body, event, joined, push_body
 
 BYTES_PER_MESSAGE = 1 << 20  # keeps messages of very long paths well under a server's body limit
 
@@ -20,12 +20,20 @@ class Teller:
     looked at, so that of several changes the last one counts, whatever their order.
     """
 
-    def __init__(self, session_id: str, scope: Scope, watcher: Watcher | None, audit: Audit) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        scope: Scope,
+        watcher: Watcher | None,
+        audit: Audit,
+        pack: Callable[[bytes], Body],
+    ) -> None:
         self.unreadable: set[str] = set()  # directories worth another try when their permissions change
         self._session_id = session_id
         self._scope = scope
         self._watcher = watcher
         self._audit = audit
+        self._pack = pack
 
     def watch(self, directory: str) -> bool:
         """Watches a directory that is about to be listed; False when it has been watched at this place."""
@@ -52,7 +60,7 @@ class Teller:
         encoded = [
             event("delete" if is_delete else "update", index, b",".join(rows)) for is_delete, rows in events
         ]
-        return compressed(push_body(self._session_id, "message", encoded))
+        return self._pack(push_body(self._session_id, "message", encoded))
 
     def _looks(self, changes: Mapping[str, Look]) -> Iterator[tuple[bool, Rows]]:
         """(is it a delete, rows) of each changed path as it is now, with the content of new directories."""

@@ -11,7 +11,7 @@ from fake_fusion import Answer, FakeFusion
 from fusion.agent import push as push_module
 from fusion.agent.push import Pusher, Refused, SessionLost, is_loopback
 from fusion.agent.scan import Row
-from fusion.agent.wire import Body, compressed, encode, event, joined, push_body
+from fusion.agent.wire import Body, compressed, encode, event, joined, plain, push_body
 
 EMPTY = Body(b"{}", "identity")
 ROW = Row(file_path="/a", size=1, modified_time=2.5, created_time=3.0, is_dir=False)
@@ -78,6 +78,14 @@ def test_long_bodies_are_compressed_and_short_ones_are_not(fake: FakeFusion) -> 
     assert [r.body for r in fake.requests] == [LONG, short]
     assert [r.headers.get("Content-Encoding") for r in fake.requests] == ["zstd", None]
     assert len(compressed(LONG).content) < len(LONG) / 5
+
+
+@pytest.mark.parametrize(("url", "coding"), [("http://127.0.0.1:1", "identity"), ("http://other", "zstd")])
+def test_bodies_are_compressed_where_it_pays(url: str, coding: str) -> None:
+    pusher = Pusher(url, "key")
+    assert pusher.pack(LONG).coding == coding
+    assert plain(pusher.pack(LONG)).content == LONG
+    asyncio.run(pusher.close())
 
 
 def test_a_server_without_codings_gets_plain_bodies(fake: FakeFusion) -> None:

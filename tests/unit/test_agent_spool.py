@@ -15,7 +15,7 @@ from fusion.agent import outbox as outbox_module
 from fusion.agent.failures import ChangesLost
 from fusion.agent.outbox import IN_MEMORY, Outbox
 from fusion.agent.spool import Spool, default_state_dir
-from fusion.agent.wire import Body
+from fusion.agent.wire import Body, plain
 
 STUCK_SECONDS = 60.0
 
@@ -41,6 +41,12 @@ def test_first_in_first_out_in_files(spool: Spool) -> None:
     assert spool.first() == body("two", "zstd")
     spool.remove_first()
     assert (len(spool), spool.bytes, list(spool.directory.iterdir())) == (0, 0, [])
+
+
+def test_long_messages_are_compressed(spool: Spool) -> None:
+    spool.put(body("x" * 5000))
+    assert spool.bytes < 100
+    assert plain(spool.first()) == body("x" * 5000)
 
 
 def test_what_does_not_fit_is_refused(spool: Spool) -> None:
