@@ -7,6 +7,7 @@ happens where things change. So every path that was told is looked at once more 
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -57,18 +58,18 @@ class Audit:
         self._root = root
         self._clock = clock
         self._limit = limit
-        self._told: dict[str, Told] = {}  # the one told last comes last
+        self._told: OrderedDict[str, Told] = OrderedDict()  # the one told last comes last
         self._doubts: dict[str, Doubt] = {}
         self._lock = threading.Lock()
 
     def told(self, path: str, row: Row | None, *, with_content: bool = False) -> None:
         """This was said of a path just now."""
         with self._lock:
-            self._told.pop(path, None)
             self._doubts.pop(path, None)
             self._told[path] = Told(row, self._clock(), with_content)
+            self._told.move_to_end(path)
             if len(self._told) > self._limit:
-                del self._told[next(iter(self._told))]
+                self._told.popitem(last=False)
 
     def examine(self, is_pending: Callable[[str], bool]) -> Findings:
         """Looks at what has been quiet; `is_pending`: a change of this path is known and not told yet."""

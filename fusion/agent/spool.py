@@ -1,8 +1,9 @@
 """Messages that wait for the server, in files: a bounded queue on disk.
 
 Each process has a directory of its own below the state directory, locked while it runs, and a message is one
-file, written as it will be sent: compressed, unless it is small. The files are no journal: an agent that starts
-has missed changes anyway, so that only its snapshot tells the truth. It removes what its predecessors left.
+file, written as it will be sent: compressed, unless it is small. The files are no journal: an agent that
+starts has missed changes anyway, so that only its snapshot tells the truth. It removes what its predecessors
+left.
 """
 
 import fcntl
