@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from fusion.commands import check, completion, find, keys, serve, settings, stats, top, tree, watch
+from fusion.commands import agent, check, completion, find, keys, serve, settings, stats, top, tree, watch
 from fusion.commands.base import CommandError
 from fusion.version import VERSION
 
 # In the order of `fusion --help`, under their headings there.
 COMMANDS = {
-    "servers": (serve, watch, keys, check),
+    "servers": (serve, watch, agent, keys, check),
     "questions to a running server": (tree, find, stats, top),
     "about this program": (settings, completion),
 }
@@ -21,6 +21,7 @@ EPILOG = """\
 examples:
   fusion watch /srv/data                  serve one tree, follow its changes; prints an API key
   fusion serve --config fusion.toml       run the service as the file says
+  fusion agent /srv/data                  feed it this tree, with the key in FUSION_API_KEY
   fusion find '*.csv'                     ask it, with the key in FUSION_API_KEY
 
 environment:

@@ -1,28 +1,37 @@
 """Keeps a server's view of one directory tree equal to the disk."""
 
 import asyncio
-import json
 import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from enum import StrEnum
-from functools import partial
 from typing import NoReturn
 
-from .push import DeletedRow, Event, Pusher, Session, SessionLost, push_body, snapshot_body
-from .scan import ROWS_PER_BATCH, Row, Scan, describe, pseudo_mounts
-from .watch import Watcher, WatchUnavailable
+from .audit import Audit
+from .failures import ChangesLost, RootReplaced
+from .outbox import Outbox
+from .push import Pusher, Session, SessionLost
+from .scan import ROWS_PER_BATCH, Scan
+from .scope import Scope
+from .spool import Spool
+from .tell import Teller, now_ms
+from .watch import Look, Watcher, WatchUnavailable
+from .wire import Body, event, push_body
 
 logger = logging.getLogger("fusion.agent")
 
 CONNECTIONS = 3
-MESSAGE_SPACING_SECONDS = (
-    0.02  # at least, between two message pushes: a file being written is not told byte by byte
+GATHER_SECONDS = (
+    0.1  # changes are told at once, but not more often: a file being written is not told byte by byte
 )
+BACKLOG_GATHER_SECONDS = 1.0  # while messages wait in the spool
 RESCAN_SECONDS = 60.0  # between snapshots when the system cannot tell every change
 ROOT_POLL_SECONDS = 1.0
+AUDIT_SECONDS = 1.0
+TOLD_DIFFERENCES = 20  # at most, in an anomaly signal
 
 
 class Phase(StrEnum):
@@ -34,61 +43,47 @@ class Phase(StrEnum):
     SUPERSEDED = "superseded"  # a newer session has the datastore; waits until it is free
 
 
-class ChangesLost(Exception):
-    """The watcher overflowed: only a new scan can tell what changed."""
-
-
-class RootReplaced(Exception):
-    """The watched directory went away and is there again."""
-
-
 class Agent:
-    """Scans `root`, pushes it as a snapshot, and follows it until cancelled.
+    """Scans a tree, pushes it as a snapshot, and follows it until cancelled.
 
-    The content of the directories in `skip` is left out. One event loop runs it; `phase`, `scan` and `pushed`
-    may be read from any thread. A lost session or a watcher that overflowed starts over with a new session
-    and a new snapshot; everything a later try can mend is tried again.
+    One event loop runs it; `phase`, `scan` and `pushed` may be read from any thread. A lost session, or
+    changes that cannot be told one by one any more, start over with a new session and a new snapshot;
+    everything a later try can mend is tried again.
     """
 
     def __init__(
         self,
-        root: str,
+        scope: Scope,
         pusher: Pusher,
+        spool: Spool,
         *,
         on_phase: Callable[[Phase], None] = lambda phase: None,
-        skip: frozenset[str] = frozenset(),
         rescan_seconds: float = RESCAN_SECONDS,
     ) -> None:
-        self.root = os.path.abspath(root)
-        self.task_id = printable(f"{socket.gethostname()}:{self.root}")
+        self.task_id = printable(f"{socket.gethostname()}:{scope.root}")
         self.phase = Phase.CONNECTING
         self.scan: Scan | None = None  # the newest snapshot's
         self.scan_started = 0.0  # of time.monotonic()
         self.pushed = 0  # rows of that snapshot the server has
+        self._scope = scope
+        self._root = scope.root
         self._pusher = pusher
+        self._spool = spool
         self._on_phase = on_phase
         self._rescan_seconds = rescan_seconds
-        self._skip = (skip | pseudo_mounts()) - {self.root}
-        self._changes: dict[
-            str, bool
-        ] = {}  # path -> whether its content must be scanned too; not yet announced
+        self._changes: dict[str, Look] = {}  # not being told yet
+        self._telling: dict[str, Look] = {}  # being told
+        self._touched: dict[str, Look] | None = None  # what changed since the running snapshot began
         self._changed = asyncio.Event()
-        self._announced: asyncio.Future[None] | None = (
-            None  # completed once all of _changes is with the server
-        )
-        self._lost = asyncio.Event()  # the watcher overflowed
+        self._hurry = asyncio.Event()  # there is no need to gather more changes
+        self._announced: asyncio.Event | None = None  # set once all of _changes is with the server
+        self._overflow = asyncio.Event()  # of the watcher
         self._root_lost = False
-        self._touched: dict[str, bool] | None = None  # what changed since the running snapshot began
-        self._unreadable: set[str] = set()  # directories worth another try when their permissions change
 
     async def run(self) -> NoReturn:
         """Runs until cancelled; raises Refused when the server will not have this agent at all."""
         while True:
-            self._begin(Phase.CONNECTING)
-            await self._root_present()
-            session = await self._pusher.open_session(
-                self.task_id, {"agent": "fusion", "root": printable(self.root)}
-            )
+            session = await self._open_session()
             try:
                 await self._serve(session)
             except asyncio.CancelledError:
@@ -98,19 +93,42 @@ class Agent:
                 if await self._superseded(session["session_id"], list(_leaves(group))):
                     await self._wait_until_free()
 
+    async def run_once(self) -> None:
+        """Returns when the server has accepted one snapshot.
+
+        The session is left to expire: until then views answer. Raises Refused like `run`.
+        """
+        while True:
+            session = await self._open_session()
+            self._begin(Phase.SCANNING)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    heartbeats = group.create_task(self._heartbeats(session))
+                    await self._push_tree(session["session_id"], self._teller(session, None))
+                    await self._push_end(session["session_id"])
+                    heartbeats.cancel()
+            except BaseExceptionGroup as errors:
+                if await self._superseded(session["session_id"], list(_leaves(errors))):
+                    await self._wait_until_free()
+            else:
+                return
+
     async def _superseded(self, session_id: str, reasons: list[BaseException]) -> bool:
         """Why a session ended: True when a newer one took over; raises what no new session can mend."""
         for reason in reasons:
             if not isinstance(reason, ChangesLost | RootReplaced | SessionLost):
                 raise reason
         if any(isinstance(reason, RootReplaced) for reason in reasons):
-            logger.warning("%s was replaced: scanning it again", self.root)
-        elif any(isinstance(reason, ChangesLost) for reason in reasons):
-            logger.warning("changes came faster than they could be read: scanning %s again", self.root)
-            try:  # the server stops answering from a tree known to be wrong
-                await self._pusher.push(push_body(session_id, "anomaly", []))
-            except SessionLost as lost:
-                reasons.append(lost)
+            logger.warning("%s was replaced: scanning it again", printable(self._root))
+        else:
+            for reason in [reason for reason in reasons if isinstance(reason, ChangesLost)][:1]:
+                logger.warning("%s: scanning %s again", reason, printable(self._root))
+                try:  # the server stops answering from a tree known to be wrong
+                    await self._pusher.signal_anomaly(
+                        session_id, str(reason), reason.differences[:TOLD_DIFFERENCES]
+                    )
+                except SessionLost as lost:
+                    reasons.append(lost)
         for reason in reasons:
             if isinstance(reason, SessionLost):
                 logger.warning("the session is lost (%s)", reason)
@@ -120,37 +138,50 @@ class Agent:
     async def _serve(self, session: Session) -> None:
         """One session: a snapshot, then changes; ends by an exception only."""
         watcher = self._open_watcher()
-        self._changes = {}
-        self._changed.clear()
-        self._lost.clear()
+        self._changes, self._telling = {}, {}
+        for happened in (self._changed, self._hurry, self._overflow):
+            happened.clear()
+        self._announced = None
         self._root_lost = False
+        audit = Audit(self._root)
+        teller = self._teller(session, watcher, audit)
+        outbox = Outbox(self._pusher.push, self._spool)
         loop = asyncio.get_running_loop()
         if watcher is not None:
             loop.add_reader(watcher.fileno(), self._take_changes, watcher)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._heartbeats(session))
-                group.create_task(self._follow(session["session_id"], watcher))
-                group.create_task(self._snapshots(session["session_id"], watcher))
-                group.create_task(self._raise_when_lost())
+                group.create_task(outbox.run())
+                group.create_task(self._follow(teller, outbox))
+                group.create_task(self._snapshots(session["session_id"], teller, watcher))
+                group.create_task(self._raise_overflow())
+                if watcher is not None:
+                    group.create_task(self._audits(audit, watcher))
         finally:
             self._touched = None
             if watcher is not None:
                 loop.remove_reader(watcher.fileno())
                 watcher.close()
+            self._spool.clear()
+
+    def _teller(self, session: Session, watcher: Watcher | None, audit: Audit | None = None) -> Teller:
+        return Teller(
+            session["session_id"], self._scope, watcher, audit or Audit(self._root), self._pusher.pack
+        )
 
     def _open_watcher(self) -> Watcher | None:
         try:
-            return Watcher(self.root)
+            return Watcher(self._root)
         except WatchUnavailable as error:
             logger.warning("%s: no live changes, scanning again every %g s", error, self._rescan_seconds)
             return None
 
     # Snapshot
 
-    async def _snapshots(self, session_id: str, watcher: Watcher | None) -> None:
+    async def _snapshots(self, session_id: str, teller: Teller, watcher: Watcher | None) -> None:
         self._begin(Phase.SCANNING)
-        await self._snapshot(session_id, watcher)
+        await self._snapshot(session_id, teller)
         self._begin(Phase.FOLLOWING)
         if watcher is not None and watcher.limited:
             logger.warning(
@@ -160,57 +191,57 @@ class Agent:
             )
         while watcher is None or watcher.limited:
             await asyncio.sleep(self._rescan_seconds)
-            await self._snapshot(session_id, watcher)
+            await self._snapshot(session_id, teller)
 
-    async def _snapshot(self, session_id: str, watcher: Watcher | None) -> None:
-        """Pushes every row, several batches at a time, then the end."""
+    async def _snapshot(self, session_id: str, teller: Teller) -> None:
+        """Pushes every row, what changed meanwhile once more, and the end."""
         self._touched = {}
+        await self._push_tree(session_id, teller)
+        # A row read early can arrive after what a change said of the same path, and win by its time. Saying
+        # once more what changed meanwhile, now that all rows are there, makes the end of the snapshot show
+        # the disk.
+        self._note({path: Look.WHOLE if look else Look.ENTRY for path, look in self._touched.items()})
+        self._touched = None
+        self._announced = announced = asyncio.Event()
+        self._changed.set()
+        self._hurry.set()
+        await announced.wait()
+        await self._push_end(session_id)
+
+    async def _push_tree(self, session_id: str, teller: Teller) -> None:
+        """Pushes every row, several batches at a time."""
         self.scan_started = time.monotonic()
         self.pushed = 0
-        self.scan = scan = Scan(self.root, enter=partial(self._enter, watcher))
+        self.scan = scan = self._scope.scan(self._root, teller.watch)
         batches = iter(scan)
-        index = _now_ms()
-        turn = asyncio.Lock()  # batches are taken in turn; pushes overlap with that and with one another
+        index = now_ms()
+        turn = asyncio.Lock()  # the scan is sequential; pushes overlap with it and with one another
 
-        def next_body() -> tuple[bytes, int] | None:
+        def next_body() -> tuple[Body, int] | None:
             rows = next(batches, None)
             if rows is None:
                 return None
-            return snapshot_body(session_id, index, rows.json), rows.count
+            body = push_body(session_id, "snapshot", [event("update", index, rows.json)])
+            return self._pusher.pack(body), rows.count
 
         async def deliver() -> None:
             while True:
                 async with turn:
-                    body = await asyncio.to_thread(next_body)
-                if body is None:
+                    made = await asyncio.to_thread(next_body)
+                if made is None:
                     return
-                await self._pusher.push(body[0])
-                self.pushed += body[1]
+                body, count = made
+                await self._pusher.push(body)
+                self.pushed += count
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(CONNECTIONS):
-                    group.create_task(deliver())
-        finally:
-            await asyncio.to_thread(scan.close)
-        self._unreadable = scan.unreadable
-        # A row read early can arrive after what a change said of the same path, and win by its time. Saying
-        # once more what changed meanwhile, now that all rows are there, makes the end of the snapshot show
-        # the disk.
-        self._note(self._touched)
-        self._touched = None
-        self._announced = asyncio.get_running_loop().create_future()
-        self._changed.set()
-        await self._announced
-        await self._pusher.push(push_body(session_id, "snapshot", [], is_snapshot_end=True))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CONNECTIONS):
+                group.create_task(deliver())
+        teller.unreadable = set(scan.unreadable)
 
-    def _enter(self, watcher: Watcher | None, path: str) -> bool:
-        """Watches a directory that is about to be listed."""
-        if path in self._skip:
-            return False
-        if watcher is not None:
-            watcher.add(path)
-        return True
+    async def _push_end(self, session_id: str) -> None:
+        end = push_body(session_id, "snapshot", [], is_snapshot_end=True)
+        await self._pusher.push(self._pusher.pack(end))
 
     # Changes
 
@@ -219,115 +250,95 @@ class Agent:
         changes = watcher.read()
         self._note(changes.paths)
         if changes.root_lost:
-            self._root_lost = True
-            self._changes.setdefault(self.root, False)
+            self._lose_root()
         if changes.overflow:
-            self._lost.set()
+            self._overflow.set()
+
+    def _note(self, paths: dict[str, Look]) -> None:
+        for path, look in paths.items():
+            self._changes[path] = max(look, self._changes.get(path, look))
         if self._changes:
             self._changed.set()
+        if len(self._changes) >= ROWS_PER_BATCH:
+            self._hurry.set()
 
-    def _note(self, paths: dict[str, bool]) -> None:
-        for path, appeared in paths.items():
-            self._changes[path] = appeared or self._changes.get(path, False)
+    def _lose_root(self) -> None:
+        self._root_lost = True
+        self._note({self._root: Look.ENTRY})
+        self._hurry.set()
 
-    async def _raise_when_lost(self) -> None:
-        await self._lost.wait()
-        raise ChangesLost
+    async def _raise_overflow(self) -> None:
+        await self._overflow.wait()
+        raise ChangesLost("changes came faster than they could be read")
 
-    async def _follow(self, session_id: str, watcher: Watcher | None) -> None:
-        """Announces changes in order, at once, one push at a time."""
+    async def _follow(self, teller: Teller, outbox: Outbox) -> None:
+        """Tells changes in order."""
         while True:
             await self._changed.wait()
             self._changed.clear()
-            changes, self._changes = self._changes, {}
+            self._hurry.clear()
+            self._telling = self._changes  # first: at any instant a change is in one of the two
+            self._changes = {}
             announced, self._announced = self._announced, None
             if self._touched is not None:
-                for path, appeared in changes.items():
-                    self._touched[path] = appeared or self._touched.get(path, False)
-            messages = self._messages(session_id, changes, watcher, afresh=announced is not None)
+                for path, look in self._telling.items():
+                    self._touched[path] = max(look, self._touched.get(path, look))
+            messages = teller.messages(self._telling)
             while (body := await asyncio.to_thread(next, messages, None)) is not None:
-                await self._pusher.push(body)
+                await outbox.put(body)
+            self._telling = {}
             if self._root_lost:
                 await self._root_present()
                 raise RootReplaced
             if announced is not None:
-                announced.set_result(None)
-            await asyncio.sleep(MESSAGE_SPACING_SECONDS)
+                await outbox.delivered()
+                announced.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(
+                    self._hurry.wait(), BACKLOG_GATHER_SECONDS if outbox.backlogged else GATHER_SECONDS
+                )
 
-    def _messages(
-        self, session_id: str, changes: dict[str, bool], watcher: Watcher | None, afresh: bool
-    ) -> Iterator[bytes]:
-        """Bodies that tell how the changed paths look now; `afresh`: whatever was told before."""
-        events: list[Event] = []
-        count = 0
-        for is_delete, rows in self._looks(changes, watcher, afresh):
-            if events and (events[-1]["event_type"] == "delete") == is_delete:
-                events[-1]["rows"] += rows  # type: ignore[operator]
-            else:
-                kind: Event = {
-                    "event_type": "delete" if is_delete else "update",
-                    "index": _now_ms(),
-                    "rows": rows,
-                }
-                events.append(kind)
-            count += len(rows)
-            if count >= ROWS_PER_BATCH:
-                yield push_body(session_id, "message", events)
-                events, count = [], 0
-        if events:
-            yield push_body(session_id, "message", events)
+    async def _audits(self, audit: Audit, watcher: Watcher) -> None:
+        """Compares with the disk what was told of hot paths, as long as the kernel tells of every change."""
+        while not watcher.limited:
+            await asyncio.sleep(AUDIT_SECONDS)
+            findings = await asyncio.to_thread(audit.examine, self._is_pending)
+            self._note(dict.fromkeys(findings.stale, Look.ENTRY))
+            if findings.lost:
+                raise ChangesLost(
+                    f"changes were not told, of {printable(findings.lost[0]['path'])} for one", findings.lost
+                )
 
-    def _looks(
-        self, changes: dict[str, bool], watcher: Watcher | None, afresh: bool
-    ) -> Iterator[tuple[bool, list[Row] | list[DeletedRow]]]:
-        """(is it a delete, rows) of each changed path as it is now, with the content of new directories."""
-        for path, appeared in changes.items():
-            try:
-                row = describe(path, follow=path == self.root)
-            except OSError:
-                continue  # cannot be looked at: what is known of it stays
-            if row is None:
-                yield True, [DeletedRow(file_path=path)]
-            elif row["is_dir"] and self._is_new(path, watcher, appeared, afresh):
-                # In place of what may be known there.
-                yield True, [DeletedRow(file_path=path)]
-                self._unreadable.discard(path)
-                scan = Scan(path, enter=partial(self._enter, watcher), threads=1)
-                for rows in scan:
-                    yield False, json.loads(b"[%b]" % rows.json)
-                self._unreadable |= scan.unreadable
-            else:
-                yield False, [row]
-
-    def _is_new(self, path: str, watcher: Watcher | None, appeared: bool, afresh: bool) -> bool:
-        """Whether the content of a directory must be told: not if it was watched here all the time."""
-        if path in self._skip or not (appeared or path in self._unreadable):
-            return False
-        if afresh or path in self._unreadable or watcher is None:
-            return True
-        try:
-            return watcher.add(path)
-        except OSError:
-            return True
+    def _is_pending(self, path: str) -> bool:
+        while path not in self._changes and path not in self._telling:
+            if len(path) <= len(self._root):
+                return False
+            path = os.path.dirname(path)
+        return True
 
     async def _root_present(self) -> None:
-        if not await asyncio.to_thread(os.path.isdir, self.root):
-            logger.warning("%s is not there: waiting for it", self.root)
-        while not await asyncio.to_thread(os.path.isdir, self.root):
+        if not await asyncio.to_thread(os.path.isdir, self._root):
+            logger.warning("%s is not there: waiting for it", printable(self._root))
+        while not await asyncio.to_thread(os.path.isdir, self._root):
             await asyncio.sleep(ROOT_POLL_SECONDS)
 
     # Session
 
+    async def _open_session(self) -> Session:
+        self._begin(Phase.CONNECTING)
+        await self._root_present()
+        return await self._pusher.open_session(
+            self.task_id, {"agent": "fusion", "root": printable(self._root)}
+        )
+
     async def _heartbeats(self, session: Session) -> None:
-        identity = await asyncio.to_thread(_identity, self.root)
+        identity = await asyncio.to_thread(_identity, self._root)
         while True:
             await asyncio.sleep(session["suggested_heartbeat_interval_seconds"])
             await self._pusher.heartbeat(session["session_id"])
             # No watch tells that a directory above the root was moved.
-            if await asyncio.to_thread(_identity, self.root) != identity:
-                self._root_lost = True
-                self._changes.setdefault(self.root, False)
-                self._changed.set()
+            if await asyncio.to_thread(_identity, self._root) != identity:
+                self._lose_root()
 
     async def _wait_until_free(self) -> None:
         """Leaves the datastore to the newer session for as long as there is one: the newest wins."""
@@ -359,10 +370,6 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

@@ -1,13 +1,32 @@
-"""What `fusion watch` shows while it works: a progress bar on a terminal, plain lines elsewhere."""
+"""What an agent shows while it works: a progress bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 
 PLAIN_INTERVAL_SECONDS = 5.0
+
+
+class Progress(NamedTuple):
+    """How far a scan is."""
+
+    nodes: int  # delivered
+    fraction: float  # of the tree that is read
+    seconds: float  # since it began
+    errors: int  # directories and entries that could not be read
+
+    def text(self) -> str:
+        """Nodes, rate, and errors if there are any."""
+        parts = [f"{self.nodes:,} nodes"]
+        if self.seconds > 0:
+            parts.append(f"{self.nodes / self.seconds:,.0f} nodes/s")
+        if self.errors:
+            parts.append(f"{self.errors:,} not readable")
+        return ", ".join(parts)
 
 
 class Display(Protocol):
@@ -19,16 +38,11 @@ class Display(Protocol):
     def warn(self, text: str) -> None:
         """Prints a line about trouble."""
 
-    def progress(self, nodes: int, fraction: float, seconds: float) -> None:
-        """Shows how far the scan is: nodes delivered, part of the tree read, seconds since it began."""
+    def progress(self, progress: Progress) -> None:
+        """Shows how far the scan is."""
 
     def finish(self) -> None:
         """Takes the progress away."""
-
-
-def rate(nodes: int, seconds: float) -> str:
-    """Nodes a second."""
-    return f"{nodes / seconds:,.0f} nodes/s" if seconds > 0 else ""
 
 
 class PlainDisplay:
@@ -43,11 +57,11 @@ class PlainDisplay:
     def warn(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    def progress(self, nodes: int, fraction: float, seconds: float) -> None:
+    def progress(self, progress: Progress) -> None:
         now = time.monotonic()
         if now - self._shown >= PLAIN_INTERVAL_SECONDS:
             self._shown = now
-            self.line(f"scanning: {nodes:,} nodes, about {fraction:.0%} of the tree, {rate(nodes, seconds)}")
+            self.line(f"scanning: about {progress.fraction:.0%} of the tree, {progress.text()}")
 
     def finish(self) -> None:
         pass
@@ -58,7 +72,7 @@ class TerminalDisplay:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._progress: Progress | None = None
+        self._bar: Bar | None = None
 
     def line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -66,9 +80,9 @@ class TerminalDisplay:
     def warn(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True, style="yellow")
 
-    def progress(self, nodes: int, fraction: float, seconds: float) -> None:
-        if self._progress is None:
-            self._progress = Progress(
+    def progress(self, progress: Progress) -> None:
+        if self._bar is None:
+            self._bar = Bar(
                 SpinnerColumn(),
                 BarColumn(),
                 TextColumn("{task.percentage:>3.0f} %  {task.description}"),
@@ -77,16 +91,15 @@ class TerminalDisplay:
                 auto_refresh=False,
                 transient=True,
             )
-            self._progress.add_task("", total=1.0)
-            self._progress.start()
-        task = self._progress.task_ids[0]
-        text = f"{nodes:,} nodes  {rate(nodes, seconds)}"
-        self._progress.update(task, completed=fraction, description=text, refresh=True)
+            self._bar.add_task("", total=1.0)
+            self._bar.start()
+        task = self._bar.task_ids[0]
+        self._bar.update(task, completed=progress.fraction, description=progress.text(), refresh=True)
 
     def finish(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
 
 def open_display() -> Display:

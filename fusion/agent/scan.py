@@ -14,12 +14,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 from ._scan import DIRECTORIES, Piece, Reader
-
-if TYPE_CHECKING:  # its library takes longer to load than many a scan needs
-    from .selection import Selection
+from .selection import Selection
 
 ROWS_PER_BATCH = 1000
 PATH_BYTES_PER_BATCH = 1 << 20  # keeps a batch of very long paths well under a server's body limit
@@ -119,7 +117,7 @@ class Scan:
         root: str,
         *,
         enter: Callable[[str], bool] | None = None,
-        selection: "Selection | None" = None,
+        selection: Selection | None = None,
         threads: int = THREADS,
     ) -> None:
         self.root = root

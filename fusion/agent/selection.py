@@ -12,9 +12,8 @@ not depend on what else is there.
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any
-
-from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 # Stands for a newline, which "." does not take and "$" skips. No path contains this character: bytes that are
 # not UTF-8 are U+DC80 and beyond.
@@ -30,12 +29,23 @@ class Selection:
     """
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        self._above = ""  # of a part of the tree: its place
         self._include = [_Pattern(pattern) for pattern in include]
         self._exclude = [_Pattern(pattern) for pattern in exclude]
 
+    def __bool__(self) -> bool:
+        """Whether anything is left out."""
+        return bool(self._include or self._exclude)
+
+    def below(self, directory: str) -> "Selection":
+        """The same for paths below a directory of the tree; "" is the root."""
+        part = copy(self)
+        part._above = self._above + directory + "/" if directory else self._above
+        return part
+
     def selects(self, path: str, is_dir: bool) -> bool:
         """Whether the entry at this path counts; the path is below the root, as in `a/b`."""
-        path = path.replace("\n", _NEWLINE)
+        path = (self._above + path).replace("\n", _NEWLINE)
         if any(pattern.matches(path, is_dir) for pattern in self._exclude):
             return False
         if not self._include:
@@ -74,6 +84,9 @@ class _Pattern:
 
 def _search(text: str, pattern: str) -> _Search:
     """The search for a pattern; `pattern` is what an error calls it."""
+    # The library takes longer to load than many a scan needs, and most have no pattern.
+    from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
+
     if text.startswith("!"):
         raise ValueError(f"pattern {pattern!r}: taking back with ! is not possible, leave it out instead")
     try:

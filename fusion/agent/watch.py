@@ -9,33 +9,49 @@ again. So stale or doubled hints do no harm, and their order within one read doe
 import errno
 import os
 import threading
-from collections.abc import Iterable, Sequence
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from inotify_simple import Event, INotify, flags
+
+from .watched import Directory, WatchedTree
 
 _ENTRIES_CHANGED = flags.CREATE | flags.DELETE | flags.MOVED_FROM | flags.MOVED_TO
 _MASK = _ENTRIES_CHANGED | flags.MODIFY | flags.ATTRIB | flags.CLOSE_WRITE | flags.ONLYDIR | flags.EXCL_UNLINK
 _ROOT_GONE = flags.DELETE_SELF | flags.MOVE_SELF
 _CHANGES_LOST = flags.Q_OVERFLOW | flags.UNMOUNT  # an unmounted tree vanishes without a change of its own
+_RENAME_SECONDS = 1.0
 
 
 class WatchUnavailable(Exception):
     """This system cannot tell changes, or refuses one more watcher; the text says which and what helps."""
 
 
+class Look(IntEnum):
+    """How closely a changed path has to be looked at; the greater includes the lesser."""
+
+    ENTRY = 0  # what lstat says of it
+    APPEARED = 1  # a directory came: its content too, unless it was watched at this place ever since
+    WHOLE = 2  # a directory came from elsewhere in the tree, its watches with it: its content in any case
+
+
 @dataclass(slots=True)
 class Changes:
     """What one read brought.
 
-    `paths`: path -> True when a directory appeared there, whose content must be scanned too. `overflow`:
-    changes were lost, nothing short of a new scan helps. `root_lost`: the root was deleted or moved.
+    `paths`: how to look at each. `overflow`: changes were lost, nothing short of a new scan helps.
+    `root_lost`: the root was deleted or moved.
     """
 
-    paths: dict[str, bool] = field(default_factory=dict)
+    paths: dict[str, Look] = field(default_factory=dict)
     overflow: bool = False
     root_lost: bool = False
+
+    def note(self, path: str, look: Look) -> None:
+        """Keeps the closest look that a path needs."""
+        self.paths[path] = max(look, self.paths.get(path, look))
 
 
 class Watcher:
@@ -49,8 +65,9 @@ class Watcher:
         self.limited = False
         self._root = root
         self._root_descriptor = -1
-        self._paths: dict[int, str] = {}
-        self._lock = threading.Lock()  # a descriptor and its path change together
+        self._tree = WatchedTree(root)
+        self._leaving: dict[int, tuple[float, Directory | None]] = {}  # by cookie: since when, what
+        self._lock = threading.Lock()  # a watch and its place in the tree change together
         try:
             self._inotify = INotify(nonblocking=True)
         except AttributeError:
@@ -66,7 +83,6 @@ class Watcher:
     def close(self) -> None:
         """Ends all watches; a later `add` does nothing."""
         with self._lock:
-            self._paths.clear()
             self._inotify.close()
 
     def add(self, path: str) -> bool:
@@ -89,57 +105,62 @@ class Watcher:
                 return True
             if path == self._root:
                 self._root_descriptor = descriptor
-            if self._paths.get(descriptor) == path:
-                return False
-            self._paths[descriptor] = path
-            return True
+            return self._tree.put(descriptor, path)
 
     def read(self) -> Changes:
         """Takes what is queued, without waiting."""
         changes = Changes()
-        moved: list[str] = []
-        self._interpret(self._inotify.read(timeout=0), changes, moved)
-        if moved:
-            # Once moved away nothing tells what happens there. Should something be at the old place again, be
-            # it the same directory, it must be looked at afresh.
-            self._forget(moved)
-            changes.paths.update(dict.fromkeys(moved, True))
+        events = self._inotify.read(timeout=0)
+        with self._lock:
+            for event in events:
+                self._interpret(event, changes)
+            self._let_go()
         return changes
 
-    def _interpret(self, events: Iterable[Event], changes: Changes, moved: list[str]) -> None:
-        paths = changes.paths
-        for descriptor, mask, _cookie, name in events:
-            if mask & _CHANGES_LOST:
-                changes.overflow = True
-            if mask & flags.IGNORED:
-                with self._lock:
-                    self._paths.pop(descriptor, None)
-                continue
-            directory = self._paths.get(descriptor)
-            if directory is None:
-                continue
-            if mask & _ROOT_GONE and descriptor == self._root_descriptor:
-                changes.root_lost = True
-            if not name:
-                paths.setdefault(directory, False)
-                continue
-            path = os.path.join(directory, name)
-            if mask & flags.ISDIR and mask & (flags.CREATE | flags.MOVED_TO):
-                paths[path] = True
-            else:
-                paths.setdefault(path, False)
-            if mask & flags.ISDIR and mask & flags.MOVED_FROM:
-                moved.append(path)
-            if mask & _ENTRIES_CHANGED:
-                paths.setdefault(directory, False)  # its own time has changed as well
+    def _interpret(self, event: Event, changes: Changes) -> None:
+        descriptor, mask, cookie, name = event
+        if mask & _CHANGES_LOST:
+            changes.overflow = True
+        if mask & flags.IGNORED:
+            self._tree.forget(descriptor)
+            return
+        directory = self._tree.path(descriptor)
+        if directory is None:
+            return
+        if mask & _ROOT_GONE and descriptor == self._root_descriptor:
+            changes.root_lost = True
+        if not name:
+            changes.note(directory, Look.ENTRY)
+            return
+        look = Look.ENTRY
+        if mask & flags.ISDIR:
+            if mask & flags.MOVED_FROM:
+                self._leaving[cookie] = time.monotonic(), self._tree.take(descriptor, name)
+                # Should something be at the old place again, it must be looked at afresh.
+                look = Look.APPEARED
+            elif mask & flags.MOVED_TO and cookie in self._leaving:
+                _, moved = self._leaving.pop(cookie)
+                if moved is not None:
+                    self._tree.graft(moved, descriptor, name)
+                look = Look.WHOLE
+            elif mask & (flags.CREATE | flags.MOVED_TO):
+                look = Look.APPEARED
+        changes.note(os.path.join(directory, name), look)
+        if mask & _ENTRIES_CHANGED:
+            changes.note(directory, Look.ENTRY)  # its own time has changed as well
 
-    def _forget(self, paths: Sequence[str]) -> None:
-        """Ends the watches at and below these paths."""
-        exactly = frozenset(paths)
-        below = tuple(path + os.sep for path in paths)
-        with self._lock:
-            for descriptor, path in list(self._paths.items()):
-                if path in exactly or path.startswith(below):
-                    del self._paths[descriptor]
+    def _let_go(self) -> None:
+        """Ends the watches of directories that have left the tree.
+
+        The kernel tells the two sides of a rename one right after the other, but not as one: the other side
+        may come with a later read.
+        """
+        latest = time.monotonic() - _RENAME_SECONDS
+        for cookie, (since, directory) in list(self._leaving.items()):
+            if since > latest:
+                break
+            del self._leaving[cookie]
+            if directory is not None and directory.parent is None:
+                for descriptor in self._tree.drop(directory):
                     with suppress(OSError):  # the directory may be gone by now, and its watch with it
                         self._inotify.rm_watch(descriptor)

@@ -43,4 +43,6 @@ def run(options: argparse.Namespace) -> int:
 
     if not os.path.isdir(options.directory):
         raise CommandError(f"{printable(options.directory)} is not a directory", status=2)
-    return run_until_stopped(options.directory, options.host, options.port)
+    return run_until_stopped(
+        options.directory, options.host, options.port, allow_plaintext=options.allow_plaintext
+    )

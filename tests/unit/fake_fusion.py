@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 STUCK_SECONDS = 60.0
 
@@ -85,6 +91,10 @@ class FakeFusion:
             r for r in list(self.requests) if r.method == "POST" and r.path == "/ingestor-api/v1/sessions/"
         ]
 
+    def signals(self) -> list[dict[str, Any]]:
+        """The anomaly signals."""
+        return [r.document for r in list(self.requests) if r.path == "/ingestor-api/v1/consistency/anomaly"]
+
     def shows(self, root: Path) -> bool:
         """Whether exactly the entries below the root, and the root, are known, each as it is."""
         return dict(self.rows) == disk(root)
@@ -144,6 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.headers.get("Content-Encoding") == "zstd":
+            body = zstd.decompress(body)
         answer = self.server.fake.answer(Request(self.command, self.path, dict(self.headers.items()), body))
         content = b"" if answer.document is None else json.dumps(answer.document).encode()
         self.send_response(answer.status)

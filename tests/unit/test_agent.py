@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import logging
+import mmap
 import os
 import random
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,13 @@ from fake_fusion import STUCK_SECONDS, Answer, FakeFusion, Request
 
 from fusion.agent import Agent, Phase, Pusher, Refused
 from fusion.agent import agent as agent_module
+from fusion.agent import audit as audit_module
+from fusion.agent import outbox as outbox_module
 from fusion.agent import push as push_module
-from fusion.agent.watch import Watcher, WatchUnavailable
+from fusion.agent.scope import Scope
+from fusion.agent.selection import Selection
+from fusion.agent.spool import Spool
+from fusion.agent.watch import Changes, Watcher, WatchUnavailable
 
 
 @pytest.fixture(autouse=True)
@@ -51,17 +57,38 @@ async def until(true: Callable[[], Any]) -> None:
 
 
 @asynccontextmanager
+async def made(
+    fake: FakeFusion,
+    root: Path,
+    *,
+    selection: Selection | None = None,
+    skip: Iterable[Path] = (),
+    spool_bytes: int = 1 << 20,
+    **options: Any,
+) -> AsyncIterator[Agent]:
+    """An agent that does not run yet."""
+    async with AsyncExitStack() as stack:
+        spool = stack.enter_context(closing(Spool(root.parent / "state", spool_bytes)))
+        pusher = Pusher(fake.url, "key")
+        stack.push_async_callback(pusher.close)
+        yield Agent(Scope.of(str(root), selection or Selection(), skip), pusher, spool, **options)
+
+
+async def outcome(
+    fake: FakeFusion, root: Path, run: Callable[[Agent], Coroutine[Any, Any, None]] = Agent.run
+) -> None:
+    """Runs an agent until it ends by itself."""
+    async with made(fake, root) as agent, asyncio.timeout(STUCK_SECONDS):
+        await run(agent)
+
+
+@asynccontextmanager
 async def running(fake: FakeFusion, root: Path, **options: Any) -> AsyncIterator[Agent]:
     """An agent until the end of the block, which fails when the agent does."""
-    pusher = Pusher(fake.url, "key")
-    agent = Agent(str(root), pusher, **options)
-    try:
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(agent.run())
-            yield agent
-            task.cancel()
-    finally:
-        await pusher.close()
+    async with made(fake, root, **options) as agent, asyncio.TaskGroup() as group:
+        task = group.create_task(agent.run())
+        yield agent
+        task.cancel()
 
 
 def follow(fake: FakeFusion, root: Path, *steps: Callable[[], Any], **options: Any) -> None:
@@ -238,6 +265,38 @@ def test_a_tree_moved_in_and_out(fake: FakeFusion, root: Path, tmp_path: Path) -
     assert not any("unseen" in push.body.decode() for push in fake.pushes("message"))
 
 
+def test_a_rename_is_the_end_of_the_old_place_and_the_whole_of_the_new_one(
+    fake: FakeFusion, root: Path
+) -> None:
+    async def run() -> None:
+        async with running(fake, root):
+            await until(lambda: fake.ends)
+            (root / "d").rename(root / "empty/new")
+            await until(lambda: fake.shows(root))
+
+    asyncio.run(run())
+    (push,) = fake.pushes("message")
+    told = [
+        (event["event_type"], row["file_path"].removeprefix(f"{root}/"))
+        for event in push.document["events"]
+        for row in event["rows"]
+    ]
+    assert told.index(("delete", "d")) < told.index(("delete", "empty/new"))
+    content = {"empty/new/b", "empty/new/e", "empty/new/e/c", "empty/new"}
+    assert {path for kind, path in told[told.index(("delete", "empty/new")) :] if kind == "update"} >= content
+
+
+def test_an_empty_directory_is_renamed(fake: FakeFusion, root: Path) -> None:
+    follow(
+        fake,
+        root,
+        lambda: (root / "empty").rename(root / "other"),
+        lambda: (root / "other").rename(root / "d/e/other"),
+        lambda: (root / "d/e/other/x").touch(),
+        lambda: (root / "d/e/other").rename(root / "empty"),
+    )
+
+
 def test_a_file_becomes_a_directory_and_back(fake: FakeFusion, root: Path) -> None:
     def directory() -> None:
         (root / "a").unlink()
@@ -280,15 +339,15 @@ def test_changes_come_in_order_one_push_at_a_time(fake: FakeFusion, root: Path) 
 def test_a_directory_that_becomes_readable_is_scanned(
     fake: FakeFusion, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add = Watcher.add
     closed = {str(root / "d")}
+    add = Watcher.add
 
-    def refusing(watcher: Watcher, path: str) -> bool:
+    def refused(watcher: Watcher, path: str) -> bool:
         if path in closed:
             raise PermissionError(13, "Permission denied", path)
         return add(watcher, path)
 
-    monkeypatch.setattr(Watcher, "add", refusing)
+    monkeypatch.setattr(Watcher, "add", refused)
 
     async def run() -> None:
         async with running(fake, root):
@@ -372,6 +431,211 @@ def test_random_changes(fake: FakeFusion, root: Path, seed: int) -> None:
     asyncio.run(run())
 
 
+# What is left out
+
+
+def test_only_what_is_selected_is_told(fake: FakeFusion, root: Path) -> None:
+    (root / "d/x.log").touch()
+    (root / "d/cache").mkdir()
+    (root / "d/cache/y").touch()
+    selection = Selection(exclude=["*.log", "cache/"])
+
+    def paths() -> set[str]:
+        return {path.removeprefix(f"{root}/") for path in dict(fake.rows)}
+
+    async def run() -> None:
+        async with running(fake, root, selection=selection):
+            await until(lambda: fake.ends)
+            before = paths()
+            assert before == {str(root), "a", "d", "d/b", "d/e", "d/e/c", "empty"}
+            (root / "d/x.log").write_text("changed")
+            (root / "d/cache/z").touch()
+            (root / "d/e").rename(root / "d/e.log")
+            (root / "empty/cache").mkdir()
+            (root / "empty/cache/y").touch()
+            (root / "last").touch()
+            await until(lambda: "last" in paths())
+            assert paths() == before - {"d/e", "d/e/c"} | {"last"}
+            (root / "d/e.log").rename(root / "d/e")
+            (root / "empty/cache").rename(root / "empty/kept")
+            await until(lambda: {"d/e/c", "empty/kept/y"} <= paths())
+            shutil.rmtree(root / "d/cache")
+            (root / "d/cache").touch()
+            await until(lambda: "d/cache" in paths())
+            (root / "d/cache").unlink()
+            (root / "d/cache").mkdir()
+            await until(lambda: "d/cache" not in paths())
+
+    asyncio.run(run())
+    assert b".log" not in b"".join(push.body for push in fake.pushes("message"))
+
+
+def test_the_content_of_skipped_directories_is_left_out_also_through_a_link(
+    fake: FakeFusion, root: Path
+) -> None:
+    state = root / "d/state"
+    state.mkdir()
+    (state / "old").touch()
+    (root.parent / "link").symlink_to("root")
+    through = Scope.of(str(root.parent / "link"), Selection(), [state])
+    assert through.skip >= {str(root.parent / "link/d/state")}
+
+    async def run() -> None:
+        async with running(fake, root, skip=[state]):
+            await until(lambda: fake.ends)
+            (state / "new").touch()
+            (root / "last").touch()
+            await until(lambda: str(root / "last") in fake.rows)
+
+    asyncio.run(run())
+    told = b"".join(push.body for push in fake.pushes("message") + fake.pushes("snapshot"))
+    assert b"d/state" in told and b"d/state/" not in told
+
+
+# Audits
+
+
+@pytest.fixture
+def audits_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_module, "AUDIT_SECONDS", 0.01)
+    monkeypatch.setattr(audit_module, "QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(audit_module, "DOUBT_SECONDS", 0.3)
+
+
+@pytest.mark.usefixtures("audits_often")
+def test_what_is_written_through_a_memory_map_is_found_and_told(fake: FakeFusion, root: Path) -> None:
+    async def run() -> None:
+        async with running(fake, root):
+            await until(lambda: fake.ends)
+            with (root / "a").open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
+                file.write(b"A")
+                file.flush()
+                await until(lambda: fake.shows(root))
+                content[0] = 66
+                content.flush()
+                await until(lambda: fake.shows(root))
+
+    before = (root / "a").stat().st_mtime_ns
+    asyncio.run(run())
+    assert (root / "a").stat().st_mtime_ns > before
+    assert not fake.signals() and fake.ends == 1
+
+
+@pytest.mark.usefixtures("audits_often")
+def test_a_lost_change_is_signalled_and_mended_by_a_new_snapshot(
+    fake: FakeFusion, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read = Watcher.read
+    losing = False
+
+    def forgetful(watcher: Watcher) -> Changes:
+        changes = read(watcher)
+        return Changes() if losing else changes
+
+    monkeypatch.setattr(Watcher, "read", forgetful)
+
+    async def run() -> None:
+        nonlocal losing
+        async with running(fake, root):
+            await until(lambda: fake.ends)
+            (root / "d/first").touch()
+            await until(lambda: fake.shows(root))
+            losing = True
+            (root / "d/second").touch()
+            await until(lambda: fake.ends == 2)
+            losing = False
+            assert fake.shows(root)
+
+    asyncio.run(run())
+    (signal,) = fake.signals()
+    assert signal["session_id"] == "session-1"
+    assert {"path": str(root / "d"), "kind": "stale"}.items() <= signal["differences"][0].items()
+    assert "changes were not told" in caplog.text
+
+
+@pytest.mark.usefixtures("audits_often")
+def test_audits_raise_no_false_alarms(fake: FakeFusion, root: Path) -> None:
+    mischief = Mischief(root, 11)
+
+    async def run() -> None:
+        async with running(fake, root):
+            await until(lambda: fake.ends)
+            for _ in range(300):
+                mischief.step()
+                await asyncio.sleep(0.002)
+            await until(lambda: fake.shows(root))
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert not fake.signals() and fake.ends == 1
+
+
+# Once
+
+
+def test_once(fake: FakeFusion, root: Path) -> None:
+    asyncio.run(outcome(fake, root, Agent.run_once))
+    assert fake.shows(root) and fake.ends == 1
+    assert all(request.method != "DELETE" for request in fake.requests)
+    assert not fake.pushes("message")
+
+
+def test_once_begins_anew_when_its_session_is_lost(fake: FakeFusion, root: Path) -> None:
+    gone = Answer(404, {"detail": "unknown session"})
+    fake.intercept = lambda r: gone if r.path.endswith("/events/") and b"session-1" in r.body else None
+    asyncio.run(outcome(fake, root, Agent.run_once))
+    assert fake.shows(root) and fake.ends == 1
+
+
+# Outages
+
+
+def test_an_outage_fills_the_spool_and_what_it_holds_is_told_in_order(
+    fake: FakeFusion, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(agent_module, "BACKLOG_GATHER_SECONDS", 0.01)
+    busy = Answer(503, {"detail": "busy"})
+
+    async def run() -> None:
+        async with running(fake, root) as agent:
+            await until(lambda: fake.ends)
+            fake.intercept = lambda request: busy if request.is_push("message") else None
+            for number in range(30):
+                (root / f"d/{number}").touch()
+                await asyncio.sleep(0.02)
+            await until(lambda: len(agent._spool) > 3)
+            fake.intercept = lambda request: None
+            await until(lambda: fake.shows(root) and not agent._spool)
+
+    asyncio.run(run())
+    assert fake.ends == 1
+
+
+def test_a_full_spool_is_signalled_once_the_server_answers(
+    fake: FakeFusion, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outbox_module, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(agent_module, "BACKLOG_GATHER_SECONDS", 0.01)
+    busy = Answer(503, {"detail": "busy"})
+
+    async def run() -> None:
+        async with running(fake, root, spool_bytes=1000) as agent:
+            await until(lambda: fake.ends)
+            fake.intercept = lambda request: busy if request.method == "POST" else None
+            number = 0
+            while "the spool is full" not in caplog.text:
+                number += 1
+                (root / f"d/{number}").touch()
+                await asyncio.sleep(0.01)
+            assert not agent._spool
+            fake.intercept = lambda request: None
+            await until(lambda: fake.ends == 2 and fake.shows(root))
+
+    asyncio.run(run())
+    assert fake.signals()[-1]["reason"] == "the spool is full (1,000 bytes)"
+
+
 # Trouble
 
 
@@ -425,32 +689,26 @@ def test_a_server_that_comes_later(root: Path) -> None:
         port = fake.port
 
     async def run() -> None:
-        pusher = Pusher(f"http://127.0.0.1:{port}", "key")
-        task = asyncio.create_task(Agent(str(root), pusher).run())
-        await until(lambda: pusher.out_of_reach)
-        with FakeFusion(port) as later:
-            await until(lambda: later.ends and later.shows(root))
-            task.cancel()
-            await asyncio.wait([task])
-            await pusher.close()
+        async with running(fake, root):
+            with FakeFusion(port) as later:
+                await until(lambda: later.ends and later.shows(root))
 
     asyncio.run(run())
 
 
-def test_an_agent_that_is_not_wanted_gives_up(fake: FakeFusion, root: Path) -> None:
-    async def run() -> None:
-        pusher = Pusher(fake.url, "key")
-        try:
-            await Agent(str(root), pusher).run()
-        finally:
-            await pusher.close()
-
-    fake.intercept = lambda request: Answer(401, {"detail": "unknown key"})
-    with pytest.raises(Refused, match="unknown key"):
-        asyncio.run(run())
-    fake.intercept = lambda r: Answer(422, {"detail": "bad row"}) if r.is_push("snapshot") else None
-    with pytest.raises(Refused, match="bad row"):
-        asyncio.run(run())
+@pytest.mark.parametrize(
+    ("answer", "intercepted"),
+    [
+        (Answer(401, {"detail": "unknown key"}), lambda request: True),
+        (Answer(422, {"detail": "bad row"}), lambda request: request.is_push("snapshot")),
+    ],
+)
+def test_an_agent_that_is_not_wanted_gives_up(
+    fake: FakeFusion, root: Path, answer: Answer, intercepted: Callable[[Request], bool]
+) -> None:
+    fake.intercept = lambda request: answer if intercepted(request) else None
+    with pytest.raises(Refused, match=answer.document["detail"]):
+        asyncio.run(outcome(fake, root))
 
 
 def test_an_overflow_is_signalled_and_mended_by_a_new_snapshot(
@@ -470,8 +728,9 @@ def test_an_overflow_is_signalled_and_mended_by_a_new_snapshot(
 
     with caplog.at_level(logging.WARNING, "fusion.agent"):
         asyncio.run(run())
-    (signal,) = [r.document for r in fake.requests if r.path.endswith("/events/") and b'"anomaly"' in r.body]
-    assert (signal["session_id"], signal["events"]) == ("session-1", [])
+    (signal,) = fake.signals()
+    assert signal["session_id"] == "session-1"
+    assert signal["reason"] == "changes came faster than they could be read"
     assert len(fake.sessions()) == 2
     assert "faster than they could be read" in caplog.text
 

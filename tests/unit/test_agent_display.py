@@ -1,4 +1,4 @@
-"""What `fusion watch` shows, and the small things it is made of."""
+"""What an agent shows, and the small things it is made of."""
 
 import io
 import re
@@ -7,20 +7,20 @@ import pytest
 from rich.console import Console
 
 from fusion.agent import display as display_module
-from fusion.agent.command import generate_key, reachable
-from fusion.agent.display import PlainDisplay, TerminalDisplay, open_display, rate
+from fusion.agent.display import PlainDisplay, Progress, TerminalDisplay, open_display
+from fusion.agent.own_server import generate_key, reachable
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     display = PlainDisplay()
-    display.progress(1000, 0.5, 1.0)
+    display.progress(Progress(1000, 0.5, 1.0, 0))
     display.line("a line")
     display.warn("trouble")
     monkeypatch.setattr(display_module, "PLAIN_INTERVAL_SECONDS", 0.0)
-    display.progress(3000, 0.5, 2.0)
+    display.progress(Progress(3000, 0.5, 2.0, 7))
     display.finish()
     out, err = capsys.readouterr()
-    assert out == "a line\nscanning: 3,000 nodes, about 50% of the tree, 1,500 nodes/s\n"
+    assert out == "a line\nscanning: about 50% of the tree, 3,000 nodes, 1,500 nodes/s, 7 not readable\n"
     assert err == "trouble\n"
 
 
@@ -28,27 +28,22 @@ def test_a_bar_on_a_terminal() -> None:
     screen = io.StringIO()
     display = TerminalDisplay(Console(file=screen, force_terminal=True, width=100))
     display.line("[bold]a line[/bold] " + "x" * 200)
-    display.progress(2000, 0.25, 1.0)
+    display.progress(Progress(2000, 0.25, 1.0, 0))
     display.warn("trouble")
-    display.progress(4000, 0.5, 2.0)
+    display.progress(Progress(4000, 0.5, 2.0, 3))
     display.finish()
     display.finish()
     display.line("the end")
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
     assert "[bold]a line[/bold] " + "x" * 200 + "\n" in shown
-    assert "25 %  2,000 nodes  2,000 nodes/s" in shown
-    assert "50 %  4,000 nodes" in shown
+    assert "25 %  2,000 nodes, 2,000 nodes/s" in shown
+    assert "50 %  4,000 nodes, 2,000 nodes/s, 3 not readable" in shown
     assert "trouble" in shown
     assert shown.endswith("the end\n")
 
 
 def test_no_bar_where_there_is_no_terminal() -> None:
     assert isinstance(open_display(), PlainDisplay)
-
-
-def test_rate() -> None:
-    assert rate(1000, 0.5) == "2,000 nodes/s"
-    assert rate(0, 0.0) == ""
 
 
 def test_keys_are_as_documented_and_new_each_time() -> None:

@@ -9,9 +9,11 @@ import pytest
 from fake_fusion import Answer, FakeFusion
 
 from fusion.agent import push as push_module
-from fusion.agent.push import Pusher, Refused, SessionLost, encode, is_loopback, push_body
+from fusion.agent.push import Pusher, Refused, SessionLost, is_loopback
 from fusion.agent.scan import Row
+from fusion.agent.wire import Body, compressed, encode, event, joined, plain, push_body
 
+EMPTY = Body(b"{}", "identity")
 ROW = Row(file_path="/a", size=1, modified_time=2.5, created_time=3.0, is_dir=False)
 
 
@@ -60,10 +62,62 @@ def test_heartbeat_and_end_name_the_session(fake: FakeFusion) -> None:
 def test_a_push_is_tried_until_it_is_taken(fake: FakeFusion, status: int) -> None:
     answers = iter([Answer(status, {"detail": "busy"}), Answer(status, "no object", {"Retry-After": "1"})])
     fake.intercept = lambda request: next(answers, None)
-    body = push_body("s", "snapshot", [{"event_type": "update", "index": 5, "rows": [ROW]}])
-    with_pusher(fake, lambda pusher: pusher.push(body))
+    body = push_body("s", "snapshot", [event("update", 5, joined([ROW]))])
+    with_pusher(fake, lambda pusher: pusher.push(compressed(body)))
     assert [r.body for r in fake.requests] == [body] * 3
     assert fake.rows == {"/a": ROW}
+
+
+LONG = push_body("s", "message", [event("update", 5, joined([ROW] * 1000))])
+
+
+def test_long_bodies_are_compressed_and_short_ones_are_not(fake: FakeFusion) -> None:
+    short = push_body("s", "message", [])
+    for body in (LONG, short):
+        with_pusher(fake, lambda pusher, body=body: pusher.push(compressed(body)))
+    assert [r.body for r in fake.requests] == [LONG, short]
+    assert [r.headers.get("Content-Encoding") for r in fake.requests] == ["zstd", None]
+    assert len(compressed(LONG).content) < len(LONG) / 5
+
+
+@pytest.mark.parametrize(("url", "coding"), [("http://127.0.0.1:1", "identity"), ("http://other", "zstd")])
+def test_bodies_are_compressed_where_it_pays(url: str, coding: str) -> None:
+    pusher = Pusher(url, "key")
+    assert pusher.pack(LONG).coding == coding
+    assert plain(pusher.pack(LONG)).content == LONG
+    asyncio.run(pusher.close())
+
+
+def test_a_server_without_codings_gets_plain_bodies(fake: FakeFusion) -> None:
+    no_zstd = Answer(415, {"detail": "no zstd"})
+    fake.intercept = lambda request: no_zstd if "Content-Encoding" in request.headers else None
+
+    async def twice(pusher: Pusher) -> None:
+        await pusher.push(compressed(LONG))
+        await pusher.push(compressed(LONG))
+
+    with_pusher(fake, twice)
+    assert [r.headers.get("Content-Encoding") for r in fake.requests] == ["zstd", None, None]
+    assert [r.body for r in fake.requests] == [LONG] * 3
+
+
+def test_a_body_that_expands_too_much_is_sent_plain(fake: FakeFusion) -> None:
+    too_much = Answer(413, {"detail": "more than 1,000 times"})
+    answers = iter([too_much])
+    fake.intercept = lambda request: next(answers, None)
+
+    async def twice(pusher: Pusher) -> None:
+        await pusher.push(compressed(LONG))
+        await pusher.push(compressed(LONG))
+
+    with_pusher(fake, twice)
+    assert [r.headers.get("Content-Encoding") for r in fake.requests] == ["zstd", None, "zstd"]
+
+
+def test_an_anomaly_is_signalled_with_its_reason(fake: FakeFusion) -> None:
+    difference = {"path": "/a", "kind": "stale", "observed": ROW}
+    with_pusher(fake, lambda pusher: pusher.signal_anomaly("s", "so it is", [difference]))
+    assert fake.signals() == [{"session_id": "s", "reason": "so it is", "differences": [difference]}]
 
 
 def test_a_server_out_of_reach_is_waited_for() -> None:
@@ -72,7 +126,7 @@ def test_a_server_out_of_reach_is_waited_for() -> None:
 
     async def run() -> None:
         pusher = Pusher(f"http://127.0.0.1:{port}", "k")
-        push = asyncio.create_task(pusher.push(push_body("s", "message", [])))
+        push = asyncio.create_task(pusher.push(compressed(push_body("s", "message", []))))
         while not pusher.out_of_reach:
             await asyncio.sleep(0.001)
         with FakeFusion(port) as again:
@@ -87,7 +141,7 @@ def test_a_server_out_of_reach_is_waited_for() -> None:
 @pytest.mark.parametrize(("status", "superseded"), [(404, False), (419, True)])
 def test_a_lost_session(fake: FakeFusion, status: int, superseded: bool) -> None:
     fake.intercept = lambda request: Answer(status, {"detail": "so it is"})
-    for use in (lambda pusher: pusher.push(b"{}"), lambda pusher: pusher.heartbeat("s")):
+    for use in (lambda pusher: pusher.push(EMPTY), lambda pusher: pusher.heartbeat("s")):
         with pytest.raises(SessionLost, match="so it is") as caught:
             with_pusher(fake, use)
         assert caught.value.superseded is superseded
@@ -98,7 +152,7 @@ def test_a_lost_session(fake: FakeFusion, status: int, superseded: bool) -> None
 def test_a_refusal_is_not_tried_again(fake: FakeFusion, status: int) -> None:
     fake.intercept = lambda request: Answer(status, {"detail": "no"})
     with pytest.raises(Refused, match="no") as caught:
-        with_pusher(fake, lambda pusher: pusher.push(b"{}"))
+        with_pusher(fake, lambda pusher: pusher.push(EMPTY))
     assert caught.value.status == status
     assert len(fake.requests) == 1
 
@@ -110,7 +164,7 @@ def test_a_session_that_is_refused(fake: FakeFusion) -> None:
 
 
 def test_bodies_are_the_wire_format() -> None:
-    body = push_body("s", "message", [{"event_type": "delete", "index": 7, "rows": [{"file_path": "/a"}]}])
+    body = push_body("s", "message", [event("delete", 7, joined([{"file_path": "/a"}]))])
     assert json.loads(body) == {
         "session_id": "s",
         "source_type": "message",

@@ -169,3 +169,14 @@ def test_a_scan_finds_what_is_selected(
         }
         scan = Scan(name, selection=selection)
         assert sum(rows.count for rows in scan) == len(wanted)
+
+
+@pytest.mark.parametrize("directory", ["", "a", "a/b"])
+def test_a_part_of_the_tree_is_judged_by_its_place(directory: str) -> None:
+    whole = Selection(["/a/b/*.txt"], ["/a/c/", "x"])
+    part = whole.below(directory)
+    assert whole and not Selection()
+    for path, is_dir in [("a", True), ("a/b", True), ("a/b/1.txt", False), ("a/c", True), ("a/b/x", False)]:
+        if path.startswith(directory + "/") or not directory:
+            below = path[len(directory) + 1 :] if directory else path
+            assert part.selects(below, is_dir) == whole.selects(path, is_dir), path

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from fake_fusion import until
+from inotify_simple import INotify
 
-from fusion.agent.watch import Changes, Watcher, WatchUnavailable
+from fusion.agent import watch as watch_module
+from fusion.agent.watch import Changes, Look, Watcher, WatchUnavailable
 
 MAX_QUEUED_EVENTS = Path("/proc/sys/fs/inotify/max_queued_events")
 
@@ -30,8 +32,8 @@ def watcher(root: Path) -> Iterator[Watcher]:
     watcher.close()
 
 
-def names(changes: Changes, root: Path) -> dict[str, bool]:
-    return {os.path.relpath(path, root): appeared for path, appeared in changes.paths.items()}
+def names(changes: Changes, root: Path) -> dict[str, Look]:
+    return {os.path.relpath(path, root): look for path, look in changes.paths.items()}
 
 
 def test_nothing_changed(watcher: Watcher) -> None:
@@ -40,9 +42,9 @@ def test_nothing_changed(watcher: Watcher) -> None:
 
 def test_a_change_of_an_entry_tells_its_directory_too(watcher: Watcher, root: Path) -> None:
     (root / "d/new").touch()
-    assert names(watcher.read(), root) == {"d/new": False, "d": False}
+    assert names(watcher.read(), root) == {"d/new": Look.ENTRY, "d": Look.ENTRY}
     os.remove(root / "d/new")
-    assert names(watcher.read(), root) == {"d/new": False, "d": False}
+    assert names(watcher.read(), root) == {"d/new": Look.ENTRY, "d": Look.ENTRY}
 
 
 @pytest.mark.parametrize(
@@ -58,17 +60,22 @@ def test_a_change_of_an_entry_tells_its_directory_too(watcher: Watcher, root: Pa
 def test_a_change_of_a_file(watcher: Watcher, root: Path, change: object) -> None:
     assert callable(change)
     change(root / "f")
-    assert names(watcher.read(), root) == {"f": False}
+    assert names(watcher.read(), root) == {"f": Look.ENTRY}
 
 
 def test_a_directory_that_appears_must_be_scanned(watcher: Watcher, root: Path) -> None:
     (root / "new").mkdir()
     (root / "d").rename(root / "new/moved")
-    assert names(watcher.read(), root) == {"new": True, ".": False, "d": True}
+    assert names(watcher.read(), root) == {"new": Look.APPEARED, ".": Look.ENTRY, "d": Look.APPEARED}
     watcher.add(str(root / "new"))
     watcher.add(str(root / "new/moved"))
     (root / "new/moved").rename(root / "back")
-    assert names(watcher.read(), root) == {"new/moved": True, "new": False, "back": True, ".": False}
+    assert names(watcher.read(), root) == {
+        "new/moved": Look.APPEARED,
+        "new": Look.ENTRY,
+        "back": Look.WHOLE,
+        ".": Look.ENTRY,
+    }
 
 
 def test_a_directory_is_new_unless_it_was_watched_all_the_time(watcher: Watcher, root: Path) -> None:
@@ -77,42 +84,102 @@ def test_a_directory_is_new_unless_it_was_watched_all_the_time(watcher: Watcher,
     assert watcher.add(str(root / "e"))
     assert not watcher.add(str(root / "e"))
     watcher.read()
-    (root / "e").rename(root / "f2")
-    (root / "f2").rename(root / "e")
-    assert names(watcher.read(), root) == {"e": True, "f2": True, ".": False}
-    assert watcher.add(str(root / "e"))
     (root / "e").rmdir()
     (root / "e").mkdir()
     assert watcher.add(str(root / "e"))
 
 
-def test_where_a_directory_went_its_watch_is_new(watcher: Watcher, root: Path) -> None:
+def test_a_renamed_directory_keeps_its_watches(watcher: Watcher, root: Path) -> None:
     (root / "d/below").mkdir()
     watcher.add(str(root / "d/below"))
     (root / "d").rename(root / "e")
+    (root / "e").rename(root / "f2")
+    assert names(watcher.read(), root) == {
+        "d/below": Look.APPEARED,
+        "d": Look.APPEARED,
+        "e": Look.WHOLE,
+        "f2": Look.WHOLE,
+        ".": Look.ENTRY,
+    }
+    (root / "f2/below/x").touch()
+    assert names(watcher.read(), root) == {"f2/below/x": Look.ENTRY, "f2/below": Look.ENTRY}
+    assert not watcher.add(str(root / "f2/below"))
+
+
+def test_both_sides_of_a_rename_may_come_with_different_reads(
+    watcher: Watcher, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = INotify.read
+    (root / "d/below").mkdir()
     watcher.read()
-    (root / "e/x").touch()
+    watcher.add(str(root / "d/below"))
+    (root / "d").rename(root / "e")
+    events = read(watcher._inotify, timeout=0)
+    seen = []
+    for event in events:
+        monkeypatch.setattr(INotify, "read", lambda self, timeout, event=event: [event])
+        seen.append(names(watcher.read(), root))
+    assert seen == [{"d": Look.APPEARED, ".": Look.ENTRY}, {"e": Look.WHOLE, ".": Look.ENTRY}]
+    monkeypatch.setattr(INotify, "read", read)
     (root / "e/below/x").touch()
+    assert names(watcher.read(), root) == {"e/below/x": Look.ENTRY, "e/below": Look.ENTRY}
+
+
+def test_what_left_the_tree_is_not_watched_any_more(
+    watcher: Watcher, root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "d/below").mkdir()
+    watcher.add(str(root / "d/below"))
+    outside = tmp_path_factory.mktemp("outside") / "d"
+    (root / "d").rename(outside)
+    assert names(watcher.read(), root)["d"] is Look.APPEARED
+    monkeypatch.setattr(watch_module, "_RENAME_SECONDS", 0.0)
+    watcher.read()
+    removed = INotify.rm_watch
+    monkeypatch.setattr(INotify, "rm_watch", lambda *_: pytest.fail("there is nothing left to remove"))
+    watcher.read()
+    monkeypatch.setattr(INotify, "rm_watch", removed)
+    (outside / "below/x").touch()
     assert watcher.read() == Changes()
-    watcher.add(str(root / "e"))
+    outside.rename(root / "d")
+    assert names(watcher.read(), root) == {"d": Look.APPEARED, ".": Look.ENTRY}
+    assert watcher.add(str(root / "d"))
+
+
+def test_another_directory_at_the_old_place_of_one_that_moved(watcher: Watcher, root: Path) -> None:
+    """Both are watched before the renames are read, as a scan may do."""
+    (root / "d").rename(root / "e")
+    (root / "d").mkdir()
+    for name in ("d", "e"):
+        watcher.add(str(root / name))
+    changes = names(watcher.read(), root)
+    assert changes == {"d": Look.APPEARED, "e": Look.WHOLE, ".": Look.ENTRY}
+    for name in changes:
+        watcher.add(str(root / name))
+    (root / "d/x").touch()
     (root / "e/y").touch()
-    assert names(watcher.read(), root) == {"e/y": False, "e": False}
+    assert names(watcher.read(), root) == {
+        "d/x": Look.ENTRY,
+        "d": Look.ENTRY,
+        "e/y": Look.ENTRY,
+        "e": Look.ENTRY,
+    }
 
 
 def test_a_moved_directory_that_is_added_before_its_move_is_read(watcher: Watcher, root: Path) -> None:
     (root / "d").rename(root / "e")
     watcher.add(str(root / "e"))
-    assert names(watcher.read(), root) == {"d": True, "e": True, ".": False}
+    assert names(watcher.read(), root) == {"d": Look.APPEARED, "e": Look.WHOLE, ".": Look.ENTRY}
     (root / "e/y").touch()
-    assert names(watcher.read(), root) == {"e/y": False, "e": False}
+    assert names(watcher.read(), root) == {"e/y": Look.ENTRY, "e": Look.ENTRY}
 
 
 def test_names_that_are_not_utf8(watcher: Watcher, root: Path) -> None:
     name = os.fsdecode(b"caf\xe9\xff")
     (root / name).touch()
-    assert names(watcher.read(), root) == {name: False, ".": False}
+    assert names(watcher.read(), root) == {name: Look.ENTRY, ".": Look.ENTRY}
     (root / "g").touch()
-    assert names(watcher.read(), root) == {"g": False, ".": False}
+    assert names(watcher.read(), root) == {"g": Look.ENTRY, ".": Look.ENTRY}
 
 
 def test_a_directory_that_comes_again_under_its_name(watcher: Watcher, root: Path) -> None:
@@ -121,7 +188,7 @@ def test_a_directory_that_comes_again_under_its_name(watcher: Watcher, root: Pat
     assert watcher.read().paths[str(root / "d")]
     watcher.add(str(root / "d"))
     (root / "d/x").touch()
-    assert names(watcher.read(), root) == {"d/x": False, "d": False}
+    assert names(watcher.read(), root) == {"d/x": Look.ENTRY, "d": Look.ENTRY}
 
 
 @pytest.mark.parametrize("change", [shutil.rmtree, lambda root: root.rename(root.parent / "elsewhere")])
@@ -141,7 +208,7 @@ def test_the_root_may_be_a_link_other_directories_may_not(root: Path) -> None:
     watcher = Watcher(str(root / "link"))
     watcher.add(str(root / "link"))
     (root / "d/x").touch()
-    assert names(watcher.read(), root) == {"link/x": False, "link": False}
+    assert names(watcher.read(), root) == {"link/x": Look.ENTRY, "link": Look.ENTRY}
     watcher.close()
     watcher = Watcher(str(root))
     with pytest.raises(NotADirectoryError):
