@@ -7,6 +7,9 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
+cdef extern from "Python.h":
+    str PyUnicode_DecodeFSDefault(const char *)
+
 cdef extern from "agent/listing.h" nogil:
     size_t LISTING_DIRECTORIES
     size_t LISTING_ERRNOS
@@ -44,6 +47,7 @@ cdef extern from "agent/listing.h" nogil:
     void listing_free(listing *)
     listing_entry *listing_at(listing *, size_t)
     bint listing_is_dots(listing_entry *)
+    bint listing_has_type(listing *, listing_entry *)
     bint listing_is_directory(listing *, listing_entry *)
     void listing_leave_out(listing_entry *)
     void listing_convert(listing *)
@@ -93,6 +97,8 @@ cdef class Reader:
     cdef listing *_listing
     cdef bytes _path
     cdef list _directories
+    cdef object _keep  # tells which entries of the directory at _kept count
+    cdef size_t _kept
 
     def __cinit__(self, int root, bytes path not None, *, bint untyped=False):
         self._path = path
@@ -121,6 +127,7 @@ cdef class Reader:
         listing_close(l)
         l.done = l.n_directories = l.n_filled = 0
         l.rows_above.len = l.names.len = 0
+        self._keep = None
         self._directories = directories
         for i in range(<size_t>len(directories)):
             below = directories[i]
@@ -130,52 +137,54 @@ cdef class Reader:
             l.directories[i].skip = i in skipped
         l.n_directories = len(directories)
 
-    def read(self, keep=None):
-        """The next piece, until its `done` says that it was the last.
+    def read(self, within=None):
+        """The next piece, until its `done` says that it was the last. No symbolic link is followed.
 
-        `keep(path, is_dir)` tells which entries count, by their paths below the root. No symbolic link is followed.
+        `within` is called with each directory's path below the root and returns a function of a name and whether
+        that is a directory, which tells what counts.
         """
         cdef listing *l = self._listing
         cdef size_t before = l.done
         cdef bint more
         listing_clear(l)
-        if keep is None:
+        if within is None:
             with nogil:
                 while listing_fill(l):
                     listing_convert(l)
                     if listing_is_full(l):
                         break
         else:
-            while True:
-                with nogil:
-                    more = listing_fill(l)
-                if not more:
-                    break
-                self._leave_out(keep)
+            with nogil:
+                more = listing_fill(l)
+            while more:
+                self._leave_out(within)
                 with nogil:
                     listing_convert(l)
-                if listing_is_full(l):
-                    break
+                    more = not listing_is_full(l) and listing_fill(l)
         if l.no_memory:
             raise MemoryError
         return self._piece(before)
 
-    cdef int _leave_out(self, keep) except -1:
+    cdef int _leave_out(self, within) except -1:
         """Takes away what does not count of the entries that were filled in."""
         cdef listing *l = self._listing
         cdef listing_entry *entry
         cdef size_t at = 0
         cdef bint is_directory
-        cdef bytes below = self._directories[l.done]
-        cdef bytes stem = below + b"/" if below else b""
+        if self._keep is None or self._kept != l.done:
+            self._keep = within(self._directories[l.done])
+            self._kept = l.done
         while at < l.n_filled:
             entry = listing_at(l, at)
             at += entry.length
             if listing_is_dots(entry):
                 continue
-            with nogil:
+            if listing_has_type(l, entry):
                 is_directory = listing_is_directory(l, entry)
-            if not keep(stem + <bytes>entry.name, is_directory):
+            else:
+                with nogil:
+                    is_directory = listing_is_directory(l, entry)
+            if not self._keep(PyUnicode_DecodeFSDefault(entry.name), is_directory):
                 listing_leave_out(entry)
         return 0
 

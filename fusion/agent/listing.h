@@ -286,11 +286,16 @@ static inline bool listing_look(listing *l, const listing_entry *entry, struct s
     return result == 0;
 }
 
+static inline bool listing_has_type(const listing *l, const listing_entry *entry)
+{
+    return entry->type != DT_UNKNOWN && !l->untyped;
+}
+
 /* Whether an entry is a directory; looks where the file system does not tell. */
 static inline bool listing_is_directory(listing *l, const listing_entry *entry)
 {
     struct stat status;
-    if (entry->type != DT_UNKNOWN && !l->untyped)
+    if (listing_has_type(l, entry))
         return entry->type == DT_DIR;
     return listing_look(l, entry, &status) && S_ISDIR(status.st_mode);
 }
@@ -311,7 +316,7 @@ static inline void listing_convert(listing *l)
         struct stat status;
         if (len == 0 || listing_is_dots(entry))
             continue;
-        bool directory = entry->type == DT_DIR && !l->untyped; /* its own listing tells the rest */
+        bool directory = listing_has_type(l, entry) && entry->type == DT_DIR; /* its own listing tells the rest */
         if (l->stem_path + len > LISTING_MAX_PATH) {
             listing_fail(l, ENAMETOOLONG);
             continue;

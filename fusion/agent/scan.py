@@ -22,7 +22,7 @@ from .selection import Selection
 ROWS_PER_BATCH = 1000
 PATH_BYTES_PER_BATCH = 1 << 20  # keeps a batch of very long paths well under a server's body limit
 BATCHES_AHEAD = 8  # read at most, before one is taken
-THREADS = 4  # more than processors: on a cold cache they wait for the disk
+THREADS = min(4, len(os.sched_getaffinity(0)))
 STOP_SECONDS = 1.0  # of patience with threads that the file system does not let go
 DESCRIPTOR_TRIES = 100  # to open directories while the process has no descriptor left
 DESCRIPTOR_PAUSE_SECONDS = 0.05
@@ -118,7 +118,7 @@ class Scan:
         *,
         enter: Callable[[str], bool] | None = None,
         selection: Selection | None = None,
-        threads: int = THREADS,
+        threads: int | None = None,
     ) -> None:
         self.root = root
         self.nodes = 0  # rows yielded or about to be
@@ -127,10 +127,12 @@ class Scan:
         self.unreadable_entries = 0  # entries of listed directories that could not be looked at
         self.errors: dict[str, int] = {}  # how often by name of the errno, such as EACCES
         self._enter = enter
-        self._keep: Callable[[bytes, bool], bool] | None = None
+        self._within: Callable[[bytes], Callable[[str, bool], bool]] | None = None
         if selection is not None:
-            selects = selection.selects
-            self._keep = lambda below, is_dir: selects(os.fsdecode(below), is_dir)
+            within = selection.within
+            self._within = lambda below: within(os.fsdecode(below))
+        if threads is None:
+            threads = THREADS if selection is None else 1  # Python is asked for every name: one at a time
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
         self._root = -1  # its descriptor
         self._lock = threading.Lock()  # of the attributes above and of all below
@@ -243,7 +245,7 @@ class Scan:
         reader.begin([below for _, below in tasks], skipped)
         done = 0
         while done < len(tasks):
-            piece = reader.read(self._keep)
+            piece = reader.read(self._within)
             with self._lock:
                 while len(self._batches) >= BATCHES_AHEAD and not self._ended.is_set():
                     self._more_room.wait()

@@ -25,7 +25,7 @@ _Search = Callable[[str], Any]
 class Selection:
     """What `include` names, all when it is empty, without what `exclude` names; for any thread.
 
-    Raises ValueError for a pattern that means nothing, or that takes others back (`!pattern`).
+    Raises ValueError for a pattern that cannot match, or that takes others back (`!pattern`).
     """
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
@@ -45,7 +45,10 @@ class Selection:
 
     def selects(self, path: str, is_dir: bool) -> bool:
         """Whether the entry at this path counts; the path is below the root, as in `a/b`."""
-        path = (self._above + path).replace("\n", _NEWLINE)
+        return self._selects(self._above + path, is_dir)
+
+    def _selects(self, path: str, is_dir: bool) -> bool:
+        path = path.replace("\n", _NEWLINE)
         if any(pattern.matches(path, is_dir) for pattern in self._exclude):
             return False
         if not self._include:
@@ -58,28 +61,63 @@ class Selection:
         """Whether anything in a directory can count; "" is the root."""
         return not directory or self.selects(directory, True)
 
+    def within(self, directory: str) -> Callable[[str, bool], bool]:
+        """The same as `selects`, by name, for the entries of a directory that is entered; quick for many."""
+        directory = (self._above + directory).removesuffix("/")
+        stem = directory and directory + "/"
+        plain = directory.replace("\n", _NEWLINE)
+        excluded = _Files(self._exclude, plain)
+        everything = not self._include or any(pattern.matches(plain, True) for pattern in self._include)
+        included = _Files([] if everything else self._include, plain)
+
+        def selects(name: str, is_dir: bool) -> bool:
+            if is_dir:
+                return self._selects(stem + name, True)
+            name = name.replace("\n", _NEWLINE)
+            return not excluded.match(name) and (everything or included.match(name))
+
+        return selects
+
 
 class _Pattern:
     def __init__(self, pattern: str) -> None:
         text = pattern.replace("\n", _NEWLINE)
-        self._search = _search(text, pattern)
-        self._slash = "/" if text.endswith("/") else ""
+        self.search = _search(text, pattern)
+        self.only_directories = text.endswith("/")
+        self.anchored = "/" in text.rstrip("/")
         # What leads to a match: one pattern for each number of names, of those before the first `**`.
         names = text.strip("/").split("/")
-        anchored = "/" in text.rstrip("/")
         fixed = names.index("**") if "**" in names else len(names)
-        starts = ["/" + "/".join(names[:n]) + "/" for n in range(1, fixed + 1)] if anchored else []
+        starts = ["/" + "/".join(names[:n]) + "/" for n in range(1, fixed + 1)] if self.anchored else []
         self._starts = [_search(start, pattern) for start in starts]
 
     def matches(self, path: str, is_dir: bool) -> bool:
-        return self._search(path + self._slash if is_dir else path) is not None
+        return self.search(path + "/" if is_dir and self.only_directories else path) is not None
 
     def leads_into(self, directory: str) -> bool:
         """Whether something below the directory can match."""
-        if not self._starts:
+        if not self._starts or not directory:
             return True
         start = self._starts[min(directory.count("/"), len(self._starts) - 1)]
         return start(directory + "/") is not None
+
+
+class _Files:
+    """Patterns for the files of a directory; itself and those above it match none of them."""
+
+    def __init__(self, patterns: Sequence[_Pattern], directory: str) -> None:
+        files = [pattern for pattern in patterns if not pattern.only_directories]
+        self._by_name = [pattern.search for pattern in files if not pattern.anchored]
+        self._by_path = [
+            pattern.search for pattern in files if pattern.anchored and pattern.leads_into(directory)
+        ]
+        self._stem = directory and directory + "/"
+
+    def match(self, name: str) -> bool:
+        for search in self._by_name:
+            if search(name) is not None:
+                return True
+        return bool(self._by_path) and any(search(self._stem + name) for search in self._by_path)
 
 
 def _search(text: str, pattern: str) -> _Search:

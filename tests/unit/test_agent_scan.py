@@ -261,9 +261,13 @@ def test_another_error_of_enter_ends_the_walk(tmp_path: Path) -> None:
 @given(trees, st.booleans())
 def test_what_is_not_selected_is_not_there(tree: dict[bytes, object], typed: bool) -> None:
     class Odd(Selection):
-        def selects(self, path: str, is_dir: bool) -> bool:
-            assert is_dir == (os.path.isdir(path) and not os.path.islink(path))
-            return sum(os.fsencode(path)) % 3 > 0
+        def within(self, directory: str) -> Callable[[str, bool], bool]:
+            def selects(name: str, is_dir: bool) -> bool:
+                path = os.path.join(directory, name)
+                assert is_dir == (os.path.isdir(path) and not os.path.islink(path))
+                return sum(os.fsencode(path)) % 3 > 0
+
+            return selects
 
     with TemporaryDirectory() as root, pytest.MonkeyPatch.context() as monkeypatch:
         build(os.fsencode(root), tree)
@@ -552,12 +556,15 @@ def test_a_reader_refuses_what_it_cannot_take(tmp_path: Path) -> None:
     os.close(root)
 
 
-def test_keep_may_fail(tmp_path: Path) -> None:
+def test_another_error_of_a_selection_ends_the_walk(tmp_path: Path) -> None:
     make(tmp_path, "a")
 
     class Broken(Selection):
-        def selects(self, path: str, is_dir: bool) -> bool:
-            raise LookupError(path)
+        def within(self, directory: str) -> Callable[[str, bool], bool]:
+            def selects(name: str, is_dir: bool) -> bool:
+                raise LookupError(name)
+
+            return selects
 
     with pytest.raises(LookupError, match="a"):
         list(Scan(str(tmp_path), selection=Broken()))

@@ -120,6 +120,19 @@ def test_directories_above_what_counts_count(include: list[str], exclude: list[s
                 assert selection.selects(above, True) and selection.enters(above)
 
 
+@given(some, some, paths)
+def test_entries_of_a_directory_that_is_entered(include: list[str], exclude: list[str], path: str) -> None:
+    try:
+        selection = Selection(include, exclude)
+    except ValueError:
+        return
+    directory, _, name = path.rpartition("/")
+    if selection.enters(directory):
+        selects = selection.within(directory)
+        for is_dir in (False, True):
+            assert selects(name, is_dir) == selection.selects(path, is_dir)
+
+
 @settings(deadline=None, max_examples=30)
 @given(some.filter(bool), st.lists(paths, min_size=1, max_size=20))
 def test_exclusion_is_what_git_ignores(exclude: list[str], candidates: list[str]) -> None:
@@ -180,3 +193,5 @@ def test_a_part_of_the_tree_is_judged_by_its_place(directory: str) -> None:
         if path.startswith(directory + "/") or not directory:
             below = path[len(directory) + 1 :] if directory else path
             assert part.selects(below, is_dir) == whole.selects(path, is_dir), path
+            above, _, name = below.rpartition("/")
+            assert part.within(above)(name, is_dir) == whole.selects(path, is_dir), path
