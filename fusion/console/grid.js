@@ -5,6 +5,8 @@
 
 import {element, framed, setAttributes} from "./dom.js";
 
+// A tap's click comes a moment after the finger is lifted.
+const TAP_MS = 100;
 // Browsers draw nothing beyond some 16 to 33 million pixels: a longer grid scrolls in larger steps.
 const MOST_PIXELS = 12_000_000;
 const OVERSCAN = 8;
@@ -43,7 +45,8 @@ export class Grid {
     this.element.addEventListener("click", event => this.#click(event));
     this.element.addEventListener("focus", () => this.active < 0 && this.count && this.choose(this.#first));
     new ResizeObserver(framed(() => this.draw())).observe(this.element);
-    addEventListener("pointerup", () => this.#isPressed && setTimeout(() => this.#release()));
+    this.element.addEventListener("pointerdown", () => this.#isPressed = true);
+    addEventListener("pointerup", () => this.#isPressed && setTimeout(() => this.#release(), TAP_MS));
     addEventListener("pointercancel", () => this.#release());
     NARROW.addEventListener("change", () => this.refill());
   }
@@ -152,7 +155,6 @@ export class Grid {
   #press(event) {
     if (event.button !== 0 || this.#indexOf(event) < 0) return;
     event.preventDefault();
-    this.#isPressed = true;
     this.element.focus({preventScroll: true});
   }
 

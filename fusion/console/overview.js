@@ -36,7 +36,7 @@ export class Overview {
   /** What the service says has come. */
   update(status) {
     if (!status) return;
-    this.#once(this.state, [status.state, status.reason, status.progress, status.datastore], () => [
+    this.#once(this.state, [status.state, status.reason, status.problem, status.progress, status.datastore], () => [
       element("h2", {translate: "no"}, status.datastore), badge(status.state), ...reason(status), progress(status) ?? ""]);
     this.#once(this.tiles, [status.files, status.directories, status.bytes, status.nodes, status.bytes_per_node, status.revision], () => tiles(status));
     const {samples} = this.feed;

@@ -8,10 +8,11 @@ import {known, language, t} from "./i18n.js";
 export const badge = state => element(`span.state.${state}`, {translate: "no"}, element("span.dot"), known(`state.${state}`) ?? state);
 
 /** Why it is so, in the page's language; the service's own words besides where they say more. */
-export function reason({state, reason: told}) {
+export function reason({state, reason: told, problem}) {
   const own = known(`why.${state}`);
-  if (language() === "en") return [element("p", told || own || state)];
-  return [element("p", own ?? told ?? state), told && own ? element("p.dim", {lang: "en"}, told) : ""];
+  const sentences = language() === "en" ? [element("p", told || own || state)]
+    : [element("p", own ?? told ?? state), told && own ? element("p.dim", {lang: "en"}, told) : ""];
+  return [...sentences, problem && problem !== told ? element("p.problem", {lang: "en"}, problem) : ""];
 }
 
 /** null without any. */

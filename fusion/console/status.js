@@ -15,7 +15,7 @@ export class Feed extends EventTarget {
 
   constructor() {
     super();
-    document.addEventListener("visibilitychange", () => this.#isRunning && !document.hidden && this.poll());
+    document.addEventListener("visibilitychange", () => document.hidden ? clearTimeout(this.#timer) : this.poll());
   }
 
   start() {
@@ -60,7 +60,7 @@ export class Feed extends EventTarget {
     if (before && (before.started !== started || before.time > at)) this.samples = []; // started again
     else if (before && at > before.time) {
       const rows = Math.max(0, totals.rows - before.totals.rows) / (at - before.time);
-      this.samples.push({at, rows, latency: totals.rows ? latency : null, queue: queue.batches});
+      this.samples.push({at, rows, latency, queue: queue.batches});
     }
     while (this.samples.length && this.samples[0].at < at - SPAN_SECONDS) this.samples.shift();
   }

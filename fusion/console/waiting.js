@@ -9,7 +9,7 @@ export class Waiting {
   #drawn = "";
 
   draw(status) {
-    const drawn = JSON.stringify([status.state, status.reason, status.progress]);
+    const drawn = JSON.stringify([status.state, status.reason, status.problem, status.progress]);
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
     this.element.replaceChildren(element("h1", t("wait.title")), badge(status.state), ...reason(status), progress(status) ?? "",

@@ -64,6 +64,7 @@ class ConsolePage:
         expect(self.page).to_have_url(f"{self.url}/view{place}")
 
     def close(self) -> None:
+        self.page.unroute_all(behavior="ignoreErrors")  # requests may be under way
         self.context.close()
 
     def _on_console(self, message: ConsoleMessage) -> None:
