@@ -23,7 +23,7 @@ ROUTES = [
     ("POST", "/ingestor-api/v1/consistency/anomaly", "ingest"),
     ("GET", "/ingestor-api/v1/consistency/status", "ingest"),
 ]
-OPEN = ["/", "/health/live", "/docs", "/openapi.json", "/view"]
+OPEN = ["/", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", "/view"]
 
 every_route = pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
 
