@@ -31,6 +31,7 @@ BACKLOG_GATHER_SECONDS = 1.0  # while messages wait in the spool
 RESCAN_SECONDS = 60.0  # between snapshots when the system cannot tell every change
 ROOT_POLL_SECONDS = 1.0
 AUDIT_SECONDS = 1.0
+READ_SECONDS = 0.01  # between two readings of the watcher
 TOLD_DIFFERENCES = 20  # at most, in an anomaly signal
 
 
@@ -77,7 +78,6 @@ class Agent:
         self._changed = asyncio.Event()
         self._hurry = asyncio.Event()  # there is no need to gather more changes
         self._announced: asyncio.Event | None = None  # set once all of _changes is with the server
-        self._overflow = asyncio.Event()  # of the watcher
         self._root_lost = False
 
     async def run(self) -> NoReturn:
@@ -139,29 +139,25 @@ class Agent:
         """One session: a snapshot, then changes; ends by an exception only."""
         watcher = self._open_watcher()
         self._changes, self._telling = {}, {}
-        for happened in (self._changed, self._hurry, self._overflow):
+        for happened in (self._changed, self._hurry):
             happened.clear()
         self._announced = None
         self._root_lost = False
         audit = Audit(self._root)
         teller = self._teller(session, watcher, audit)
         outbox = Outbox(self._pusher.push, self._spool)
-        loop = asyncio.get_running_loop()
-        if watcher is not None:
-            loop.add_reader(watcher.fileno(), self._take_changes, watcher)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._heartbeats(session))
                 group.create_task(outbox.run())
                 group.create_task(self._follow(teller, outbox))
                 group.create_task(self._snapshots(session["session_id"], teller, watcher))
-                group.create_task(self._raise_overflow())
                 if watcher is not None:
+                    group.create_task(self._listen(watcher))
                     group.create_task(self._audits(audit, watcher))
         finally:
             self._touched = None
             if watcher is not None:
-                loop.remove_reader(watcher.fileno())
                 watcher.close()
             self._spool.clear()
 
@@ -245,14 +241,23 @@ class Agent:
 
     # Changes
 
-    def _take_changes(self, watcher: Watcher) -> None:
-        """Reads what the kernel has queued; the event loop calls it when there is something."""
-        changes = watcher.read()
-        self._note(changes.paths)
-        if changes.root_lost:
-            self._lose_root()
-        if changes.overflow:
-            self._overflow.set()
+    async def _listen(self, watcher: Watcher) -> None:
+        """Takes what the kernel has queued."""
+        loop = asyncio.get_running_loop()
+        while True:
+            readable = asyncio.Event()
+            loop.add_reader(watcher.fileno(), readable.set)
+            try:
+                await readable.wait()
+            finally:
+                loop.remove_reader(watcher.fileno())
+            changes = watcher.read()
+            self._note(changes.paths)
+            if changes.root_lost:
+                self._lose_root()
+            if changes.overflow:
+                raise ChangesLost("changes came faster than they could be read")
+            await asyncio.sleep(READ_SECONDS)  # to be woken for each change would take most of the time
 
     def _note(self, paths: dict[str, Look]) -> None:
         for path, look in paths.items():
@@ -266,10 +271,6 @@ class Agent:
         self._root_lost = True
         self._note({self._root: Look.ENTRY})
         self._hurry.set()
-
-    async def _raise_overflow(self) -> None:
-        await self._overflow.wait()
-        raise ChangesLost("changes came faster than they could be read")
 
     async def _follow(self, teller: Teller, outbox: Outbox) -> None:
         """Tells changes in order."""
