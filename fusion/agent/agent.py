@@ -230,9 +230,12 @@ class Agent:
                 await self._pusher.push(body)
                 self.pushed += count
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(CONNECTIONS):
-                group.create_task(deliver())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(CONNECTIONS):
+                    group.create_task(deliver())
+        finally:
+            await asyncio.to_thread(scan.close)
         teller.unreadable = set(scan.unreadable)
 
     async def _push_end(self, session_id: str) -> None:
