@@ -160,6 +160,34 @@ def test_only_what_waits_too_long_goes_to_files(
     asyncio.run(run())
 
 
+def test_what_comes_while_files_wait_goes_behind_them(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "PATIENCE_SECONDS", 0.0)
+    turns = asyncio.Semaphore(0)
+    got: list[str] = []
+
+    async def push(body: Body) -> None:
+        await turns.acquire()
+        got.append(body.content.decode())
+
+    async def run() -> None:
+        outbox = Outbox(push, spool)
+        running = asyncio.create_task(outbox.run())
+        names = [f"{number}" for number in range(IN_MEMORY + 3)]
+        for name in names[:-1]:
+            await outbox.put(body(name))
+        for _ in range(2):
+            turns.release()
+        await until(lambda: len(got) == 2)
+        await outbox.put(body(names[-1]))  # there is room in memory again
+        for _ in names:
+            turns.release()
+        await outbox.delivered()
+        assert got == names
+        running.cancel()
+
+    asyncio.run(run())
+
+
 @settings(max_examples=50, deadline=None)
 @given(steps=st.lists(st.sampled_from(["put", "open", "close", "wait"]), max_size=60))
 def test_everything_arrives_once_and_in_order(
