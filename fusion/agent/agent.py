@@ -196,7 +196,7 @@ class Agent:
         # A row read early can arrive after what a change said of the same path, and win by its time. Saying
         # once more what changed meanwhile, now that all rows are there, makes the end of the snapshot show
         # the disk.
-        self._note({path: Look.WHOLE if look else Look.ENTRY for path, look in self._touched.items()})
+        self._note(self._touched)
         self._touched = None
         self._announced = announced = asyncio.Event()
         self._changed.set()

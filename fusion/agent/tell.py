@@ -1,5 +1,6 @@
 """Turns changed paths into messages that tell how they look now."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -35,9 +36,10 @@ class Teller:
         self._audit = audit
         self._pack = pack
 
-    def watch(self, directory: str) -> bool:
-        """Watches a directory that is about to be listed; False when it has been watched at this place."""
-        return self._watcher is None or self._watcher.add(directory)
+    def watch(self, directory: str) -> None:
+        """Watches a directory that is about to be listed."""
+        if self._watcher is not None:
+            self._watcher.add(directory)
 
     def messages(self, changes: Mapping[str, Look]) -> Iterator[Body]:
         """Bodies of at most two batches of rows."""
@@ -64,6 +66,7 @@ class Teller:
 
     def _looks(self, changes: Mapping[str, Look]) -> Iterator[tuple[bool, Rows]]:
         """(is it a delete, rows) of each changed path as it is now, with the content of new directories."""
+        scanned: set[str] = set()
         for path, look in changes.items():
             if not self._scope.may_tell(path):
                 continue
@@ -74,9 +77,10 @@ class Teller:
             if row is None or not self._scope.tells(path, is_dir=row["is_dir"]):
                 self._audit.told(path, None)
                 yield True, _one({"file_path": path})
-            elif row["is_dir"] and self._is_new(path, look):
+            elif row["is_dir"] and self._has_news_below(path, look, scanned):
                 # In place of what may be known there.
                 yield True, _one({"file_path": path})
+                scanned.add(path)
                 self.unreadable.discard(path)
                 scan = self._scope.scan(path, self.watch)
                 for rows in scan:
@@ -91,18 +95,21 @@ class Teller:
     def _is_watched(self, directory: str) -> bool:
         return self._scope.enters(directory) and directory not in self.unreadable
 
-    def _is_new(self, path: str, look: Look) -> bool:
-        """Whether the content of a directory must be told."""
+    def _has_news_below(self, path: str, look: Look, scanned: set[str]) -> bool:
+        """Whether the content of a directory must be told; `scanned`: those told since the changes were read.
+
+        That a directory is watched does not vouch for what was told of it: it may have come just when another
+        one was listed here.
+        """
         if not self._scope.enters(path):
             return False
-        if look is Look.WHOLE or path in self.unreadable:
+        if path in self.unreadable:
             return True
         if look is Look.ENTRY:
             return False
-        try:
-            return self.watch(path)
-        except OSError:
-            return True
+        while scanned and path not in scanned and len(path) > len(self._scope.root):
+            path = os.path.dirname(path)
+        return path not in scanned
 
 
 def now_ms() -> int:

@@ -33,8 +33,7 @@ class Look(IntEnum):
     """How closely a changed path has to be looked at; the greater includes the lesser."""
 
     ENTRY = 0  # what lstat says of it
-    APPEARED = 1  # a directory came: its content too, unless it was watched at this place ever since
-    WHOLE = 2  # a directory came from elsewhere in the tree, its watches with it: its content in any case
+    WHOLE = 1  # a directory came, or was renamed: its content, too, whatever was known
 
 
 @dataclass(slots=True)
@@ -85,16 +84,12 @@ class Watcher:
         with self._lock:
             self._inotify.close()
 
-    def add(self, path: str) -> bool:
-        """Watches the directory that is at this path now; raises OSError when it cannot be opened.
-
-        False when this very directory is being watched under this path already, so that none of its changes
-        was missed since then.
-        """
+    def add(self, path: str) -> None:
+        """Watches the directory that is at this path now; raises OSError when it cannot be opened."""
         mask = _MASK | (_ROOT_GONE if path == self._root else flags.DONT_FOLLOW)
         with self._lock:
             if self._inotify.closed:
-                return True
+                return
             try:
                 descriptor = self._inotify.add_watch(path, mask)
             except OSError as error:
@@ -102,10 +97,10 @@ class Watcher:
                     error.filename = path
                     raise
                 self.limited = True
-                return True
+                return
             if path == self._root:
                 self._root_descriptor = descriptor
-            return self._tree.put(descriptor, path)
+            self._tree.put(descriptor, path)
 
     def read(self) -> Changes:
         """Takes what is queued, without waiting."""
@@ -137,14 +132,12 @@ class Watcher:
             if mask & flags.MOVED_FROM:
                 self._leaving[cookie] = time.monotonic(), self._tree.take(descriptor, name)
                 # Should something be at the old place again, it must be looked at afresh.
-                look = Look.APPEARED
-            elif mask & flags.MOVED_TO and cookie in self._leaving:
-                _, moved = self._leaving.pop(cookie)
+                look = Look.WHOLE
+            elif mask & (flags.CREATE | flags.MOVED_TO):
+                _, moved = self._leaving.pop(cookie, (0.0, None))
                 if moved is not None:
                     self._tree.graft(moved, descriptor, name)
                 look = Look.WHOLE
-            elif mask & (flags.CREATE | flags.MOVED_TO):
-                look = Look.APPEARED
         changes.note(os.path.join(directory, name), look)
         if mask & _ENTRIES_CHANGED:
             changes.note(directory, Look.ENTRY)  # its own time has changed as well

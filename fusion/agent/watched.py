@@ -48,15 +48,15 @@ class WatchedTree:
         names.append("" if self._root_path == os.sep else self._root_path)
         return os.sep.join(reversed(names)) or os.sep
 
-    def put(self, descriptor: int, path: str) -> bool:
-        """A watch was set on the directory that is at this path; False when that was known already."""
+    def put(self, descriptor: int, path: str) -> None:
+        """A watch was set on the directory that is at this path."""
         names = path[len(self._root_path) :].split(os.sep)
         place = self._root
         for name in names:
             if name:
                 place = place.children.get(name) or self._added(place, name)
         if place.descriptor == descriptor:
-            return False
+            return
         if (known := self._by_descriptor.get(descriptor)) is not None:
             self._cut(known)
         if place.descriptor is not None and place is not self._root:  # another directory was here before
@@ -66,7 +66,6 @@ class WatchedTree:
             place = self._added(parent, name)
         place.descriptor = descriptor
         self._by_descriptor[descriptor] = place
-        return True
 
     def forget(self, descriptor: int) -> None:
         """The watch has ended."""

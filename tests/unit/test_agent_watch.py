@@ -66,27 +66,16 @@ def test_a_change_of_a_file(watcher: Watcher, root: Path, change: object) -> Non
 def test_a_directory_that_appears_must_be_scanned(watcher: Watcher, root: Path) -> None:
     (root / "new").mkdir()
     (root / "d").rename(root / "new/moved")
-    assert names(watcher.read(), root) == {"new": Look.APPEARED, ".": Look.ENTRY, "d": Look.APPEARED}
+    assert names(watcher.read(), root) == {"new": Look.WHOLE, ".": Look.ENTRY, "d": Look.WHOLE}
     watcher.add(str(root / "new"))
     watcher.add(str(root / "new/moved"))
     (root / "new/moved").rename(root / "back")
     assert names(watcher.read(), root) == {
-        "new/moved": Look.APPEARED,
+        "new/moved": Look.WHOLE,
         "new": Look.ENTRY,
         "back": Look.WHOLE,
         ".": Look.ENTRY,
     }
-
-
-def test_a_directory_is_new_unless_it_was_watched_all_the_time(watcher: Watcher, root: Path) -> None:
-    assert not watcher.add(str(root / "d"))
-    (root / "d").rename(root / "e")
-    assert watcher.add(str(root / "e"))
-    assert not watcher.add(str(root / "e"))
-    watcher.read()
-    (root / "e").rmdir()
-    (root / "e").mkdir()
-    assert watcher.add(str(root / "e"))
 
 
 def test_a_renamed_directory_keeps_its_watches(watcher: Watcher, root: Path) -> None:
@@ -95,15 +84,14 @@ def test_a_renamed_directory_keeps_its_watches(watcher: Watcher, root: Path) -> 
     (root / "d").rename(root / "e")
     (root / "e").rename(root / "f2")
     assert names(watcher.read(), root) == {
-        "d/below": Look.APPEARED,
-        "d": Look.APPEARED,
+        "d/below": Look.WHOLE,
+        "d": Look.WHOLE,
         "e": Look.WHOLE,
         "f2": Look.WHOLE,
         ".": Look.ENTRY,
     }
     (root / "f2/below/x").touch()
     assert names(watcher.read(), root) == {"f2/below/x": Look.ENTRY, "f2/below": Look.ENTRY}
-    assert not watcher.add(str(root / "f2/below"))
 
 
 def test_both_sides_of_a_rename_may_come_with_different_reads(
@@ -119,7 +107,7 @@ def test_both_sides_of_a_rename_may_come_with_different_reads(
     for event in events:
         monkeypatch.setattr(INotify, "read", lambda self, timeout, event=event: [event])
         seen.append(names(watcher.read(), root))
-    assert seen == [{"d": Look.APPEARED, ".": Look.ENTRY}, {"e": Look.WHOLE, ".": Look.ENTRY}]
+    assert seen == [{"d": Look.WHOLE, ".": Look.ENTRY}, {"e": Look.WHOLE, ".": Look.ENTRY}]
     monkeypatch.setattr(INotify, "read", read)
     (root / "e/below/x").touch()
     assert names(watcher.read(), root) == {"e/below/x": Look.ENTRY, "e/below": Look.ENTRY}
@@ -134,15 +122,14 @@ def test_what_left_the_tree_is_not_watched_any_more(
     kernel = Path(f"/proc/self/fdinfo/{watcher.fileno()}")
     assert kernel.read_text().count("inotify wd:") == 3
     (root / "d").rename(outside)
-    assert names(watcher.read(), root)["d"] is Look.APPEARED
+    assert names(watcher.read(), root)["d"] is Look.WHOLE
     monkeypatch.setattr(watch_module, "_RENAME_SECONDS", 0.0)
     watcher.read()
     assert kernel.read_text().count("inotify wd:") == 1
     (outside / "below/x").touch()
     assert watcher.read() == Changes()
     outside.rename(root / "d")
-    assert names(watcher.read(), root) == {"d": Look.APPEARED, ".": Look.ENTRY}
-    assert watcher.add(str(root / "d"))
+    assert names(watcher.read(), root) == {"d": Look.WHOLE, ".": Look.ENTRY}
 
 
 def test_another_directory_at_the_old_place_of_one_that_moved(watcher: Watcher, root: Path) -> None:
@@ -152,7 +139,7 @@ def test_another_directory_at_the_old_place_of_one_that_moved(watcher: Watcher, 
     for name in ("d", "e"):
         watcher.add(str(root / name))
     changes = names(watcher.read(), root)
-    assert changes == {"d": Look.APPEARED, "e": Look.WHOLE, ".": Look.ENTRY}
+    assert changes == {"d": Look.WHOLE, "e": Look.WHOLE, ".": Look.ENTRY}
     for name in changes:
         watcher.add(str(root / name))
     (root / "d/x").touch()
@@ -168,7 +155,7 @@ def test_another_directory_at_the_old_place_of_one_that_moved(watcher: Watcher, 
 def test_a_moved_directory_that_is_added_before_its_move_is_read(watcher: Watcher, root: Path) -> None:
     (root / "d").rename(root / "e")
     watcher.add(str(root / "e"))
-    assert names(watcher.read(), root) == {"d": Look.APPEARED, "e": Look.WHOLE, ".": Look.ENTRY}
+    assert names(watcher.read(), root) == {"d": Look.WHOLE, "e": Look.WHOLE, ".": Look.ENTRY}
     (root / "e/y").touch()
     assert names(watcher.read(), root) == {"e/y": Look.ENTRY, "e": Look.ENTRY}
 

@@ -12,9 +12,10 @@ from fusion.agent.watched import WatchedTree
 @pytest.mark.parametrize(("root", "expected"), [("/", "/a/b"), ("/srv/data", "/srv/data/a/b")])
 def test_paths(root: str, expected: str) -> None:
     tree = WatchedTree(root)
-    assert tree.put(1, root) and tree.put(2, expected)
+    tree.put(1, root)
+    tree.put(2, expected)
     assert (tree.path(1), tree.path(2), tree.path(3)) == (root, expected, None)
-    assert not tree.put(2, expected)
+    tree.put(2, expected)
     assert len(tree) == 2
 
 
@@ -38,7 +39,7 @@ def test_every_history_of_renames(steps: list[tuple[str, str, str]]) -> None:
         parent = os.path.dirname(path)
         below = [known for known in twin if known == path or known.startswith(path + "/")]
         if step == "make" and parent in twin and path not in twin:
-            assert tree.put(descriptor, path)
+            tree.put(descriptor, path)
             twin[path] = descriptor
         elif path not in twin:
             continue
@@ -66,9 +67,9 @@ def test_a_directory_found_elsewhere_is_cut_off_with_what_is_below() -> None:
     tree = WatchedTree("/r")
     for descriptor, path in enumerate(["/r", "/r/a", "/r/a/b"], start=1):
         tree.put(descriptor, path)
-    assert tree.put(2, "/r/c")
+    tree.put(2, "/r/c")
     assert (tree.path(2), tree.path(3)) == ("/r/c", None)
-    assert tree.put(3, "/r/c/b")
+    tree.put(3, "/r/c/b")
     assert tree.path(3) == "/r/c/b"
 
 
@@ -76,7 +77,7 @@ def test_another_directory_at_the_same_place() -> None:
     tree = WatchedTree("/r")
     tree.put(1, "/r")
     tree.put(2, "/r/a")
-    assert tree.put(3, "/r/a")
+    tree.put(3, "/r/a")
     assert (tree.path(2), tree.path(3)) == (None, "/r/a")
     tree.forget(2)
     assert tree.path(3) == "/r/a"
