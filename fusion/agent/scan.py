@@ -133,7 +133,9 @@ class Scan:
             self._within = lambda below: within(os.fsdecode(below))
         if threads is None:
             threads = THREADS if selection is None else 1  # Python is asked for every name: one at a time
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._work, name="fusion-scan", daemon=True) for _ in range(threads)
+        ]
         self._root = -1  # its descriptor
         self._lock = threading.Lock()  # of the attributes above and of all below
         self._more_directories = threading.Condition(self._lock)
@@ -227,7 +229,8 @@ class Scan:
             tasks: list[_Task] = []
             if self._ended.is_set():
                 return tasks
-            count = max(1, min(DIRECTORIES, self._waiting // len(self._threads)))
+            # Few at a time while few wait: there is no telling how much each of them holds.
+            count = max(1, min(DIRECTORIES, self._waiting // (4 * len(self._threads))))
             self._waiting -= count
             while len(tasks) < count:
                 above = self._directories[-1]
