@@ -47,7 +47,7 @@ cdef extern from "agent/listing.h" nogil:
     void listing_free(listing *)
     listing_entry *listing_at(listing *, size_t)
     bint listing_is_dots(listing_entry *)
-    bint listing_has_type(listing *, listing_entry *)
+    bint listing_has_type(listing_entry *)
     bint listing_is_directory(listing *, listing_entry *)
     void listing_leave_out(listing_entry *)
     void listing_convert(listing *)
@@ -179,7 +179,7 @@ cdef class Reader:
             at += entry.length
             if listing_is_dots(entry):
                 continue
-            if listing_has_type(l, entry):
+            if listing_has_type(entry):
                 is_directory = listing_is_directory(l, entry)
             else:
                 with nogil:

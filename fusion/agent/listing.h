@@ -286,16 +286,16 @@ static inline bool listing_look(listing *l, const listing_entry *entry, struct s
     return result == 0;
 }
 
-static inline bool listing_has_type(const listing *l, const listing_entry *entry)
+static inline bool listing_has_type(const listing_entry *entry)
 {
-    return entry->type != DT_UNKNOWN && !l->untyped;
+    return entry->type != DT_UNKNOWN;
 }
 
 /* Whether an entry is a directory; looks where the file system does not tell. */
 static inline bool listing_is_directory(listing *l, const listing_entry *entry)
 {
     struct stat status;
-    if (listing_has_type(l, entry))
+    if (listing_has_type(entry))
         return entry->type == DT_DIR;
     return listing_look(l, entry, &status) && S_ISDIR(status.st_mode);
 }
@@ -316,7 +316,7 @@ static inline void listing_convert(listing *l)
         struct stat status;
         if (len == 0 || listing_is_dots(entry))
             continue;
-        bool directory = listing_has_type(l, entry) && entry->type == DT_DIR; /* its own listing tells the rest */
+        bool directory = listing_has_type(entry) && entry->type == DT_DIR; /* its own listing tells the rest */
         if (l->stem_path + len > LISTING_MAX_PATH) {
             listing_fail(l, ENAMETOOLONG);
             continue;
@@ -368,10 +368,6 @@ static inline bool listing_open(listing *l, listing_directory *d)
         return false;
     d->names = l->names.len;
     int fd = -1;
-    if (l->stem_path > LISTING_MAX_PATH) {
-        d->error = ENAMETOOLONG;
-        return false;
-    }
     if (!d->skip) {
         fd = listing_open_below(l->root, d->below, d->below_len, O_RDONLY);
         d->error = fd < 0 ? errno : 0;
@@ -409,6 +405,8 @@ static inline bool listing_fill(listing *l)
             while (n < 0 && errno == EINTR);
             if (n > 0) {
                 l->n_filled = (size_t)n;
+                for (size_t at = 0; l->untyped && at < l->n_filled; at += listing_at(l, at)->length)
+                    listing_at(l, at)->type = DT_UNKNOWN;
                 return true;
             }
             if (n < 0 && errno != ENOENT) /* it was removed */

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from fake_fusion import disk, until
+from fake_fusion import STUCK_SECONDS, disk, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import HOSTILE, build, make, trees
@@ -172,6 +172,7 @@ def dig(root: Path, name: str, levels: int) -> Iterator[os.stat_result]:
     above = os.open(root, os.O_RDONLY)
     for _ in range(levels):
         os.mkdir(name, dir_fd=above)
+        os.mknod("f" * len(name), dir_fd=above)
         below = os.open(name, os.O_RDONLY, dir_fd=above)
         os.close(above)
         above = below
@@ -189,7 +190,7 @@ def dig(root: Path, name: str, levels: int) -> Iterator[os.stat_result]:
 def test_trees_deeper_than_any_path_the_kernel_takes(removed: Path, name: str, levels: int) -> None:
     statuses = list(dig(removed, name, levels))
     rows = all_rows(Scan(str(removed)))
-    assert is_ordered(rows) and len(rows) == levels + 1
+    assert is_ordered(rows) and len(rows) == 2 * levels + 1
     by_path = {row["file_path"]: row for row in rows}
     path = str(removed)
     for status in statuses:
@@ -204,8 +205,8 @@ def test_paths_longer_than_servers_take_are_unreadable(removed: Path) -> None:
     rows = rows_of(scan)
     longest = max(len(path) for path in rows)
     assert 65535 - 256 < longest <= 65535
-    assert scan.errors == {"ENAMETOOLONG": 1}
-    assert len(scan.unreadable) + scan.unreadable_entries == 1
+    assert scan.errors == {"ENAMETOOLONG": 2}
+    assert scan.unreadable_entries == 2  # a file and a directory
     assert scan.fraction == 1
 
 
@@ -477,23 +478,33 @@ def test_a_tree_that_changes_all_the_time(tmp_path: Path) -> None:
 # Running
 
 
-def test_the_fraction_grows_to_one(tmp_path: Path) -> None:
-    make(tmp_path, *(f"d{i}/e{j}/f{k}" for i in range(5) for j in range(5) for k in range(100)))
-    scan = Scan(str(tmp_path))
+def test_the_fraction_grows_to_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_module, "BATCHES_AHEAD", 1)
+    make(tmp_path, *(f"d{i}/e{j}/f{k}" for i in range(7) for j in range(7) for k in range(200)))
+    scan = Scan(str(tmp_path), threads=1)
     assert scan.fraction == 0
     seen = [scan.fraction for _ in scan]
-    assert seen == sorted(seen) and seen[0] > 0
+    assert seen == sorted(seen) and 0 < seen[0] < seen[3] < 1
     assert scan.fraction == 1
 
 
 def test_threads_are_few_batches_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan_module, "BATCHES_AHEAD", 1)
-    make(tmp_path, *map(str, range(8000)))
+    make(tmp_path, *map(str, range(9000)))
     scan = Scan(str(tmp_path), threads=1)
-    for taken, rows in enumerate(scan):
-        assert scan.nodes <= 1000 * taken + 7000
-        assert rows.count
-    assert scan.nodes == 8001
+    waits = threading.Event()
+    wait = scan._more_room.wait
+
+    def observed(timeout: float | None = None) -> bool:
+        waits.set()
+        return wait(timeout)
+
+    monkeypatch.setattr(scan._more_room, "wait", observed)
+    batches = iter(scan)
+    assert next(batches).count == 1000
+    assert waits.wait(STUCK_SECONDS)
+    assert scan.nodes <= 7000
+    assert sum(rows.count for rows in batches) == 8001
 
 
 def threads_now() -> set[threading.Thread]:

@@ -67,7 +67,11 @@ some = st.lists(patterns, max_size=3)
 def test_patterns(pattern: str, path: str, is_dir: bool, matches: bool) -> None:
     assert Selection(exclude=[pattern]).selects(path, is_dir) is not matches
     if not is_dir:
-        assert Selection(include=[pattern]).selects(path, is_dir) is matches
+        included = Selection(include=[pattern])
+        assert included.selects(path, is_dir) is matches
+        directory, _, name = path.rpartition("/")
+        if included.enters(directory):
+            assert included.within(directory)(name, is_dir) is matches
 
 
 @pytest.mark.parametrize("pattern", ["", "  ", "/", "//", "#a", "!a", "[b-a]", "[[:alpha:]]", "a\\", "a//b"])
