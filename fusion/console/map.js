@@ -14,7 +14,8 @@ const TOP = 60;
 const INNER_TOP = 24;
 // Directories as large as this part of the whole show what is in them.
 const INNER_SHARE = 0.02;
-const MOST_INNER = 12;
+const MOST_INNER = 24;
+const MOST_LEVELS = 3;
 const HUES = 8;
 const HEADING = 22; // pixels
 const LEAST = 3;
@@ -53,15 +54,11 @@ export class MapView {
     const place = this.#place;
     try {
       const whole = await this.#usage(place, TOP);
-      const large = whole.largest_children.slice(0, MOST_INNER)
-        .filter(child => child.content_type === "directory" && child.bytes >= whole.bytes * INNER_SHARE);
-      const inner = await Promise.all(large.map(async child => {
-        const within = below(place, child);
-        return [within, await this.#usage(within, INNER_TOP).catch(() => null)];
-      }));
       if (this.#place !== place || whole === this.#whole) return;
+      const inner = await this.#within(whole, place);
+      if (this.#place !== place) return;
       this.#whole = whole;
-      this.#inner = new Map(inner);
+      this.#inner = inner;
       this.#drawMap();
       await this.#drawLists();
     } catch (failure) {
@@ -71,6 +68,21 @@ export class MapView {
       this.map.replaceChildren(element("p.dim", t("explore.gone", {path: shown(place)}), " ",
         element("a", {href: `#/map${above(place)}`}, t("explore.gone.up", {path: shown(above(place))}))));
     }
+  }
+
+  /** The same of the largest directories, level by level. */
+  async #within(whole, place) {
+    const found = new Map();
+    let level = [[place, whole]];
+    for (let depth = 1; depth < MOST_LEVELS; depth++) {
+      const large = level.flatMap(([above, usage]) => usage.largest_children
+        .filter(child => child.content_type === "directory" && child.bytes >= whole.bytes * INNER_SHARE)
+        .map(child => below(above, child))).slice(0, MOST_INNER - found.size);
+      level = await Promise.all(large.map(async within => [within, await this.#usage(within, INNER_TOP).catch(unlessGone)]));
+      level = level.filter(([, usage]) => usage);
+      for (const [within, usage] of level) found.set(within, usage);
+    }
+    return found;
   }
 
   async #usage(place, top) {
@@ -87,12 +99,12 @@ export class MapView {
     this.map.setAttribute("aria-label", t("map.label", {path: shown(this.#place)}));
     const focused = this.map.contains(document.activeElement) ? document.activeElement.hash : null;
     if (!this.#whole.bytes) this.map.replaceChildren(element("p.dim", t("map.empty")));
-    else this.map.replaceChildren(...this.#tiles(this.#whole, this.#place, box, null));
+    else this.map.replaceChildren(...this.#tiles(this.#whole, this.#place, box, 0));
     if (focused) [...this.map.querySelectorAll("a")].find(tile => tile.hash === focused)?.focus({preventScroll: true});
   }
 
-  /** Tiles for the children of a directory; `hue` is that of the child of the place which they belong to. */
-  #tiles(usage, place, box, hue) {
+  /** Tiles for the children of a directory; `hue` is that of the child of the place which they belong to, if not its own. */
+  #tiles(usage, place, box, depth, hue = null) {
     const children = usage.largest_children.filter(child => child.bytes > 0);
     const rest = usage.bytes - children.reduce((sum, child) => sum + child.bytes, 0);
     const parts = [...children, ...(rest > 0 ? [{bytes: rest, isRest: true}] : [])].sort((one, other) => other.bytes - one.bytes);
@@ -101,22 +113,22 @@ export class MapView {
       const inner = boxes[index];
       if (inner.width < LEAST || inner.height < LEAST) return [];
       if (part.isRest) return [tile(element("div.tile.rest", {role: "listitem"}), inner, t("map.rest"), rest)];
-      return this.#tile(part, below(place, part), inner, hue ?? index % HUES, hue !== null);
+      return this.#tile(part, below(place, part), inner, depth, hue ?? index % HUES);
     });
   }
 
-  #tile(child, place, box, hue, isInner) {
+  #tile(child, place, box, depth, hue) {
     const share = percent(child.bytes / this.#whole.bytes);
     const isDirectory = child.content_type === "directory";
-    const link = element(`a.tile.hue${hue}${isInner ? ".inner" : ""}`, {
+    const link = element(`a.tile.hue${hue}.depth${depth}`, {
       href: isDirectory ? `#/map${place}` : `#/explore${place}`, title: `${child.path}\n${bytes(child.bytes)}, ${share}`,
       "aria-label": `${child.name}, ${bytes(child.bytes)}, ${share}`});
     const item = element("div.place-of-tile", {role: "listitem"}, tile(link, box, child.name, child.bytes, share));
     const inside = this.#inner.get(place);
-    if (isInner || !inside?.bytes || box.height < HEADING * 2.5 || box.width < HEADING * 3) return [item];
+    if (!inside?.bytes || box.height < HEADING * 2.5 || box.width < HEADING * 3) return [item];
     link.classList.add("outer");
     const within = {x: box.x + 3, y: box.y + HEADING, width: box.width - 6, height: box.height - HEADING - 3};
-    return [item, ...this.#tiles(inside, place, within, hue)];
+    return [item, ...this.#tiles(inside, place, within, depth + 1, hue)];
   }
 
   async #drawLists() {
@@ -129,6 +141,11 @@ export class MapView {
       list("map.children", children.slice(0, 12).map(child => [child, below(this.#place, child)]), node => node.bytes) || "",
       list("map.files", placed.filter(([, place]) => place), node => node.size) || "");
   }
+}
+
+function unlessGone(failure) {
+  if (!(failure instanceof Failure) || failure.status !== 404) throw failure;
+  return null;
 }
 
 /** Put a tile where it belongs, with as much text as fits. */

@@ -63,7 +63,7 @@ VIEWS = {
     "overview": ("#/overview", ".sessions td"),
     "explorer": ("#/explore/", ".space .row"),
     "search": ("#/search?pattern=sample&sort=size", ".space .row"),
-    "map": ("#/map/", "a.tile.inner"),
+    "map": ("#/map/", "a.tile.depth2"),
     "histograms": ("#/histograms/", ".histogram table"),
 }
 
