@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from service import STUCK_SECONDS, Server, Store, config
 
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-
-from console_page import ConsolePage
-from playwright.sync_api import Browser, expect, sync_playwright
+# Playwright may be missing: then test modules are skipped, see console_page, and this one has to load.
+if TYPE_CHECKING:
+    from console_page import ConsolePage
+    from playwright.sync_api import Browser
 
 CHROMIUM = Path("/usr/bin/chromium")
 SETTINGS = 'session_timeout_seconds = 3600\ndurability = "none"'
 DATASTORES = 128
-
-expect.set_options(timeout=STUCK_SECONDS * 1000)
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +41,11 @@ def store(server: Server, _unused: list[str]) -> Store:
 # Not once for all: Playwright keeps an event loop running, which other tests of the process must not find.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    from playwright.sync_api import expect, sync_playwright
+
     if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM}: apt-get install chromium")
+    expect.set_options(timeout=STUCK_SECONDS * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -54,6 +55,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def visit(browser: Browser, server: Server) -> Iterator[Callable[..., ConsolePage]]:
     """Open the console; keywords are those of a browser context. It must have worked without an error."""
+    from console_page import ConsolePage
+
     opened: list[ConsolePage] = []
 
     def open_page(key: str | None = None, place: str = "", **options: Any) -> ConsolePage:

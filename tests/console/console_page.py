@@ -6,6 +6,10 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
 
 DESKTOP = {"width": 1440, "height": 900}
