@@ -116,7 +116,7 @@ lint: $(VENV)/test.stamp ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest fusion._index fusion.agent._scan --allowlist tests/stubtest-allowlist.txt
+	$(BIN)/python -m mypy.stubtest fusion._index fusion.agent._scan --mypy-config-file pyproject.toml --allowlist tests/stubtest-allowlist.txt
 
 reference: $(VENV)/run.stamp ## write docs/configuration.md and docs/cli.md from the settings and the parsers
 	$(BIN)/python tools/configuration_reference.py

@@ -74,6 +74,7 @@ async def _serve(settings: Settings, listener: socket.socket, on_listening: Call
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    app = create_app(settings)
     event(
         log,
         logging.INFO,
@@ -83,7 +84,6 @@ async def _serve(settings: Settings, listener: socket.socket, on_listening: Call
         pid=os.getpid(),
         datastores=list(settings.datastores),
     )
-    app = create_app(settings)
     app.ctx.max_connections = allow_files(settings.server.max_connections)
     certificate = app.ctx.certificate
     loop.add_signal_handler(signal.SIGHUP, partial(app.ctx.reloading.refresh, force=True))

@@ -66,7 +66,7 @@ def verb(verbs: Any, name: str, summary: str, run: Any) -> argparse.ArgumentPars
         name, help=summary, description=summary[0].upper() + summary[1:] + "."
     )
     made.add_argument("--config", metavar="FILE", help="configuration file (TOML) of the server")
-    made.add_argument("--data-dir", metavar="D", help="its data directory; wins over the file")
+    made.add_argument("--data-dir", metavar="DIR", help="its data directory; wins over the file")
     if name != "revoke":
         made.add_argument("--json", action="store_true", help="print JSON")
     made.set_defaults(run=run)
