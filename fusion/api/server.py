@@ -86,13 +86,14 @@ async def _serve(settings: Settings, listener: socket.socket, on_listening: Call
     )
     app.ctx.max_connections = allow_files(settings.server.max_connections)
     certificate = app.ctx.certificate
+    handshake = {} if certificate is None else {"ssl_handshake_timeout": settings.server.request_head_seconds}
     loop.add_signal_handler(signal.SIGHUP, partial(app.ctx.reloading.refresh, force=True))
     server = await app.create_server(
         sock=listener,
         ssl=None if certificate is None else certificate.context,
         protocol=Connection,
         backlog=BACKLOG,
-        asyncio_server_kwargs={"start_serving": False},
+        asyncio_server_kwargs={"start_serving": False, **handshake},
     )
     assert server is not None
     sweeper = asyncio.create_task(sweep(server.connections))

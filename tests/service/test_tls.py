@@ -16,7 +16,9 @@ import pytest
 import trustme
 from service import Server, config, file, until
 
-CONFIG = config({"one": ""}, 'tls_certificate = "server.pem"\ntls_key = "server.key"')
+CONFIG = config(
+    {"one": ""}, 'tls_certificate = "server.pem"\ntls_key = "server.key"\nrequest_head_seconds = 1'
+)
 
 
 def issue(authority: trustme.CA, directory: Path) -> None:
@@ -82,6 +84,11 @@ def test_plain_http_is_not_answered(tmp_path: Path, authority: trustme.CA) -> No
     with served(tmp_path / "server", authority) as (server, _), server.connect() as connection:
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"HTTP" not in connection.recv(1000)
+
+
+def test_who_never_shakes_hands_is_cut_off(tmp_path: Path, authority: trustme.CA) -> None:
+    with served(tmp_path / "server", authority) as (server, _), server.connect() as connection:
+        assert connection.recv(1000) == b""
 
 
 def test_old_versions_of_tls_are_refused(tmp_path: Path, authority: trustme.CA) -> None:

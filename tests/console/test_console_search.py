@@ -7,7 +7,7 @@ from collections.abc import Callable
 from console_page import ConsolePage
 from playwright.sync_api import expect
 from service import Store, file, folder, until
-from test_explorer import push
+from test_console_explorer import push
 
 Visit = Callable[..., ConsolePage]
 
