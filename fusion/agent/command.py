@@ -17,7 +17,7 @@ import httpx
 from .agent import Agent, Phase, printable
 from .display import Display, Progress, open_display
 from .own_server import OwnServer, ServerEnded, generate_key, own_server, reachable
-from .push import Pusher, Refused, detail_of, is_loopback
+from .push import Pusher, Refused, detail_of, reaching
 from .scope import Scope
 from .selection import Selection
 from .spool import DEFAULT_SPOOL_BYTES, Spool
@@ -54,7 +54,7 @@ async def _watch(show: "Show", directory: str, server: OwnServer, key: str) -> N
         pusher = Pusher(local, key)
         stack.push_async_callback(pusher.close)
         client = await stack.enter_async_context(
-            httpx.AsyncClient(base_url=local, headers={"X-API-Key": key}, trust_env=not is_loopback(local))
+            httpx.AsyncClient(base_url=local, headers={"X-API-Key": key}, **reaching(local))
         )
         agent = Agent(scope, pusher, spool, on_phase=show.phases.put_nowait)
         await show.accompany(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import ssl
 from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
@@ -51,6 +52,16 @@ def is_loopback(url: str) -> bool:
     return urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
 
 
+def reaching(url: str) -> dict[str, Any]:
+    """How httpx reaches a server: this machine without a proxy; with the certificates that the system trusts.
+
+    Those are OpenSSL's, for which SSL_CERT_FILE and SSL_CERT_DIR name others.
+    """
+    is_tls = urlsplit(url).scheme == "https"
+    # To load certificates takes longer than most questions.
+    return {"trust_env": not is_loopback(url), "verify": ssl.create_default_context() if is_tls else False}
+
+
 def detail_of(response: httpx.Response) -> str:
     """What an error answer says to a person."""
     try:
@@ -79,7 +90,7 @@ class Pusher:
             base_url=url,
             headers={"X-API-Key": api_key, "Content-Type": "application/json"},
             timeout=_TIMEOUT_SECONDS,
-            trust_env=not self._is_loopback,
+            **reaching(url),
             transport=transport,
         )
 

@@ -58,7 +58,7 @@ def ask(options: argparse.Namespace, path: str) -> "httpx.Response":
     """One successful answer of the server."""
     import httpx
 
-    from fusion.agent.push import detail_of, is_loopback
+    from fusion.agent.push import detail_of, reaching
 
     url = options.url or os.environ.get("FUSION_URL") or f"http://{DEFAULT_HOST}:{DEFAULT_PORT}"
     key = options.api_key or os.environ.get("FUSION_API_KEY")
@@ -66,9 +66,11 @@ def ask(options: argparse.Namespace, path: str) -> "httpx.Response":
         raise CommandError("no API key: set FUSION_API_KEY or give --api-key", status=2)
     try:
         response = httpx.get(
-            url.rstrip("/") + path, headers={"X-API-Key": key}, timeout=60.0, trust_env=not is_loopback(url)
+            url.rstrip("/") + path, headers={"X-API-Key": key}, timeout=60.0, **reaching(url)
         )
-    except httpx.ConnectError:
+    except httpx.ConnectError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            refuse(f"the certificate of {url} is not trusted ({error}); SSL_CERT_FILE names other roots")
         refuse(f"nothing answers at {url}: is the server running? (--url or FUSION_URL name another)")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         refuse(f"cannot ask {url}: {error}")

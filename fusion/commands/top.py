@@ -60,14 +60,14 @@ def run(options: argparse.Namespace) -> int:
     import httpx
     from rich.console import Console
 
-    from fusion.agent.push import is_loopback
+    from fusion.agent.push import reaching
 
     url = options.url or os.environ.get("FUSION_URL") or f"http://{DEFAULT_HOST}:{DEFAULT_PORT}"
     keys = options.api_key or [key for key in [os.environ.get("FUSION_API_KEY")] if key]
     if not keys:
         raise CommandError("no API key: set FUSION_API_KEY or give --api-key", status=2)
     try:
-        client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=not is_loopback(url))
+        client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, **reaching(url))
     except (httpx.InvalidURL, ValueError) as error:
         raise CommandError(f"cannot ask {url}: {error}", status=2) from None
     with client:

@@ -80,6 +80,31 @@ def test_all_of_it_over_tls(tmp_path: Path, authority: trustme.CA) -> None:
         ) == sorted(row for row in range(1000) for _ in range(20))
 
 
+def test_the_command_line_trusts_what_it_is_told_to(tmp_path: Path, authority: trustme.CA) -> None:
+    with served(tmp_path / "server", authority) as (server, _):
+        roots = tmp_path / "roots.pem"
+        authority.cert_pem.write_to_path(str(roots))
+        tree = tmp_path / "tree"
+        (tree / "a").mkdir(parents=True)
+
+        def fusion(*arguments: str, trusted: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, "-m", "fusion", *arguments, "--url", server.url],
+                env={**os.environ, "SSL_CERT_FILE": trusted, "FUSION_API_KEY": "one-all"},
+                capture_output=True,
+                text=True,
+            )
+
+        refused = fusion("stats", trusted=os.devnull)
+        assert refused.returncode == 1 and "is not trusted" in refused.stderr
+        assert refused.stderr.count("\n") == 1
+        told = fusion(
+            "agent", str(tree), "--once", "--state-dir", str(tmp_path / "state"), trusted=str(roots)
+        )
+        assert told.returncode == 0, told.stderr
+        assert fusion("stats", trusted=str(roots)).returncode in (0, 1)  # the agent has left
+
+
 def test_plain_http_is_not_answered(tmp_path: Path, authority: trustme.CA) -> None:
     with served(tmp_path / "server", authority) as (server, _), server.connect() as connection:
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
