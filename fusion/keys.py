@@ -36,10 +36,19 @@ _HEADING = "# The API keys of this server, written by `fusion keys`. Only the SH
 
 def new_key(datastore: str, scopes: tuple[str, ...], **limits: Any) -> tuple[str, KeySettings]:
     """A key made up now, to be shown once, and what is kept of it. `limits`: the optional fields."""
-    identity = secrets.token_hex(4)
-    text = f"fus_{identity}_{secrets.token_urlsafe(32)}"
+    identity = new_id()
+    text = key_text(identity)
     created = datetime.now(UTC).replace(microsecond=0)
     return text, KeySettings(sha256_of(text), datastore, scopes, id=identity, created=created, **limits)
+
+
+def new_id() -> str:
+    return secrets.token_hex(4)
+
+
+def key_text(identity: str) -> str:
+    """A key of that id, made up now."""
+    return f"fus_{identity}_{secrets.token_urlsafe(32)}"
 
 
 def id_of(text: str) -> str | None:

@@ -14,9 +14,11 @@ from urllib.parse import quote
 
 import httpx
 
+from fusion.keys import key_text, new_id
+
 from .agent import Agent, Phase, printable
 from .display import Display, Progress, open_display
-from .own_server import OwnServer, ServerEnded, generate_key, own_server, reachable
+from .own_server import OwnServer, ServerEnded, own_server, reachable
 from .push import Pusher, Refused, detail_of, reaching
 from .scope import Scope
 from .selection import Selection
@@ -33,7 +35,7 @@ def run(directory: str, host: str, port: int, *, allow_plaintext: bool) -> int:
     """`fusion watch`: serves and follows one directory until SIGINT or SIGTERM; returns the exit status."""
 
     async def watch(show: "Show") -> None:
-        key = generate_key()
+        key = key_text(new_id())
         async with own_server(host, port, key, allow_plaintext=allow_plaintext) as server:
             await _watch(show, os.path.abspath(directory), server, key)
 

@@ -2,15 +2,15 @@
 
 import asyncio
 import contextlib
-import hashlib
 import re
-import secrets
 import sys
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
+
+from fusion.settings import sha256_of
 
 STOP_SECONDS = 10.0
 
@@ -32,11 +32,6 @@ class ServerEnded(Exception):
         self.status = status
 
 
-def generate_key() -> str:
-    """A new API key: `fus_<id>_<43 random url-safe characters>`."""
-    return f"fus_{secrets.token_hex(4)}_{secrets.token_urlsafe(32)}"
-
-
 class OwnServer(NamedTuple):
     """Where it listens, where its files are, and a task that gives its exit status."""
 
@@ -54,7 +49,7 @@ async def own_server(host: str, port: int, key: str, *, allow_plaintext: bool) -
     """
     with tempfile.TemporaryDirectory(prefix="fusion-") as folder:
         file = Path(folder, "fusion.toml")
-        file.write_text(CONFIGURATION.format(key_sha256=hashlib.sha256(key.encode()).hexdigest()))
+        file.write_text(CONFIGURATION.format(key_sha256=sha256_of(key)))
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "fusion", "serve", "--config", str(file), "--until-stdin-closes"),
             *("--host", host, "--port", str(port), "--data-dir", str(Path(folder, "data"))),

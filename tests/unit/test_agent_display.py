@@ -8,7 +8,7 @@ from rich.console import Console
 
 from fusion.agent import display as display_module
 from fusion.agent.display import PlainDisplay, Progress, TerminalDisplay, open_display
-from fusion.agent.own_server import generate_key, reachable
+from fusion.agent.own_server import reachable
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,12 +44,6 @@ def test_a_bar_on_a_terminal() -> None:
 
 def test_no_bar_where_there_is_no_terminal() -> None:
     assert isinstance(open_display(), PlainDisplay)
-
-
-def test_keys_are_as_documented_and_new_each_time() -> None:
-    keys = {generate_key() for _ in range(100)}
-    assert len(keys) == 100
-    assert all(re.fullmatch("fus_[0-9a-f]{8}_[A-Za-z0-9_-]{43}", key) for key in keys)
 
 
 @pytest.mark.parametrize(

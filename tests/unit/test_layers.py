@@ -77,6 +77,8 @@ TABLE = {
     "api": ["api.*"],
     "api.*": [*ENGINE, *STORE, "counters", "histogram", "logs", "version", "api", "api.*"],
     "agent": ["agent.*"],
+    "agent.command": [*LEAVES, "keys", "agent", "agent.*"],
+    "agent.own_server": [*LEAVES, "settings", "agent", "agent.*"],
     "agent.*": [*LEAVES, "agent", "agent.*"],
     "console": [],
     "commands": [],
