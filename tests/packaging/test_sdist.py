@@ -28,6 +28,8 @@ OF_THE_FORGE = re.compile(r"\.(ci|github|gitignore|dockerignore|containerignore)
 DATA = [
     "fusion/py.typed",
     "fusion/_index.pyi",
+    "fusion/agent/_scan.pyi",
+    "fusion/agent/listing.h",
     *(f"fusion/{path.relative_to(PACKAGE)}" for path in PACKAGE.glob("_core/*.h")),
     *(f"fusion/{path.relative_to(PACKAGE)}" for path in PACKAGE.glob("console/**/*") if path.is_file()),
 ]
@@ -62,9 +64,11 @@ def test_the_wheel_has_all_of_the_package_and_nothing_else(wheel: Path) -> None:
         names = set(archive.namelist())
     assert {*MODULES, *DATA} <= names
     assert {name.partition("/")[0] for name in names} == {"fusion", f"fusion_index-{VERSION}.dist-info"}
-    others = names - {*MODULES, *DATA, "fusion/_index.pyx"}
-    (compiled,) = (name for name in others if name.startswith("fusion/"))
-    assert re.fullmatch(r"fusion/_index\.cpython-3\d+-[\w-]+\.so", compiled)
+    others = names - {*MODULES, *DATA, "fusion/_index.pyx", "fusion/agent/_scan.pyx"}
+    compiled = sorted(name for name in others if name.startswith("fusion/"))
+    assert len(compiled) == 2
+    for name, module in zip(compiled, ("fusion/_index", "fusion/agent/_scan"), strict=True):
+        assert re.fullmatch(module + r"\.cpython-3\d+-[\w-]+\.so", name)
 
 
 def test_the_wheel_says_what_it_needs(wheel: Path) -> None:

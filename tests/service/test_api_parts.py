@@ -225,6 +225,9 @@ class Wire:
         for part in parts:
             self.write(part)
 
+    def get_extra_info(self, name: str) -> None:
+        """There is no TLS."""
+
     def set_write_buffer_limits(self, **limits: int) -> None:
         self.limits.append(limits)
 
@@ -254,7 +257,7 @@ def test_pieces_may_share_a_buffer() -> None:
     head, _, body = bytes(wire.sent).partition(b"\r\n\r\n")
     assert body == b"3\r\none\r\n5\r\nthree\r\n1\r\n2\r\n0\r\n\r\n"
     assert head.split(b"\r\n")[:2] == [b"HTTP/1.1 200 OK", b"x: y"]
-    assert (wire.stage, wire.aborted, wire.limits[0]) == (Stage.IDLE, False, {"high": 0})
+    assert (wire.stage, wire.aborted, wire.limits[0]) == (Stage.IDLE, False, {"high": 0, "low": 0})
     assert wire.limits[-1] == {"low": 16_384, "high": 65_536}
 
 

@@ -94,7 +94,7 @@ def test_a_wrong_file_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_a_key_of_another_server_is_told_and_left_out(start: START) -> None:
-    server = start({"one": ""}, "failed_tries_per_minute = 0")
+    server = start({"one": ""}, "failed_tries_per_minute = 0", "--log-level", "warning")
     command = [sys.executable, "-m", "fusion", "keys", "create", "--data-dir", "fusion-data"]
     key = subprocess.run(
         [*command, "--datastore", "other", "--scope", "read"],
