@@ -297,10 +297,11 @@ class Agent:
             if announced is not None:
                 await outbox.delivered()
                 announced.set()
+            gather_seconds = BACKLOG_GATHER_SECONDS if outbox.backlogged else GATHER_SECONDS
+            # Not asyncio.wait_for, in which Python 3.11 may lose a cancellation.
             with suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._hurry.wait(), BACKLOG_GATHER_SECONDS if outbox.backlogged else GATHER_SECONDS
-                )
+                async with asyncio.timeout(gather_seconds):
+                    await self._hurry.wait()
 
     async def _audits(self, audit: Audit, watcher: Watcher) -> None:
         """Compares with the disk what was told of hot paths, as long as the kernel tells of every change."""

@@ -64,7 +64,8 @@ class Outbox:
         if len(self._memory) >= IN_MEMORY:
             self._room.clear()
             try:
-                await asyncio.wait_for(self._room.wait(), PATIENCE_SECONDS)
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self._room.wait()
             except TimeoutError:
                 return False
         return True

@@ -72,7 +72,8 @@ async def own_server(host: str, port: int, key: str, *, allow_plaintext: bool) -
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             try:
-                await asyncio.wait_for(asyncio.shield(ended), STOP_SECONDS)
+                async with asyncio.timeout(STOP_SECONDS):
+                    await asyncio.shield(ended)
             except TimeoutError:
                 process.kill()
                 await ended

@@ -67,7 +67,10 @@ class Selection:
         stem = directory and directory + "/"
         plain = directory.replace("\n", _NEWLINE)
         excluded = _Files(self._exclude, plain)
-        everything = not self._include or any(pattern.matches(plain, True) for pattern in self._include)
+        # The root itself matches nothing.
+        everything = not self._include or (
+            plain != "" and any(pattern.matches(plain, True) for pattern in self._include)
+        )
         included = _Files([] if everything else self._include, plain)
 
         def selects(name: str, is_dir: bool) -> bool:

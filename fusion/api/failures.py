@@ -21,6 +21,7 @@ from fusion.errors import (
     HeaderTooLarge,
     InternalError,
     MethodNotAllowed,
+    NotReady,
     RouteNotFound,
 )
 
@@ -59,7 +60,8 @@ class Failures(ErrorHandler):
         headers, extra = failure.headers | {REQUEST_ID: request_id(request)}, failure.extra
         datastore = getattr(request.ctx, "datastore", None)
         if failure.status >= 500:
-            extra = extra | {"request_id": request_id(request)}
+            if not isinstance(failure, NotReady):  # whose fields are the contract's
+                extra = extra | {"request_id": request_id(request)}
             self._refusals.add(request, failure, exception, datastore and datastore.name)
         if request.path.startswith(VIEWS) and datastore:
             found = {"state": datastore.state, "queue": datastore.queue, "inflight": datastore.inflight}

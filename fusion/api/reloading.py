@@ -81,8 +81,7 @@ class Reloading:
     def _install(self, keys: dict[str, KeySettings]) -> None:
         for key in keys.values():
             if key.datastore not in self._datastores:
-                log.warning(
-                    "the API key %s is for the datastore %s, which is not there", key.id, key.datastore
-                )
+                why = f"the API key {key.id} is for the datastore {key.datastore}, which is not there"
+                event(log, logging.WARNING, "key_left_out", why, key=key.id, datastore=key.datastore)
         self._used = {identity: at for identity, at in self._used.items() if identity in keys}
         self._ring.install(key for key in keys.values() if key.datastore in self._datastores)

@@ -169,13 +169,20 @@ def unbuffered_keys() -> Iterator[None]:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
+def wait_for_input(descriptor: int, seconds: float) -> bool:
+    """Not select(), which takes no descriptor from 1024 on."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
 def quits(seconds: float) -> bool:
     """Wait; whether q was pressed meanwhile."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         if not sys.stdin.isatty():
             time.sleep(left)
-        elif select.select([sys.stdin], [], [], left)[0]:
+        elif wait_for_input(sys.stdin.fileno(), left):
             pressed = os.read(sys.stdin.fileno(), 64)
             if not pressed or b"q" in pressed.lower():
                 return True

@@ -17,7 +17,7 @@ from sanic import Sanic
 from fusion.api.app import create_app
 from fusion.api.connections import Connection
 from fusion.api.freshness import Patience
-from fusion.settings import DatastoreSettings, KeySettings, ServerSettings, Settings
+from fusion.settings import DatastoreSettings, KeySettings, ServerSettings, Settings, sha256_of
 
 KEY = "key"
 # Stands for the session in what is sent, whose id is as long and another one each time.
@@ -105,7 +105,7 @@ class InProcess:
         settings = Settings(
             ServerSettings(data_dir=directory, **server),
             {"one": DatastoreSettings(durability="none", session_timeout_seconds=86_400)},
-            (KeySettings.of(KEY, "one"),),
+            (KeySettings(sha256_of(KEY), "one"),),
         )
         self._runner = asyncio.Runner()
         self._complaints = Complaints()

@@ -275,6 +275,11 @@ def test_answers_have_none_when_nobody_asked_but_errors_do(store: Store) -> None
 
 
 def test_a_5xx_tells_it_in_its_document_and_others_do_not(store: Store) -> None:
-    document = refused(store.http.get("/views/fs/tree", headers={"X-Request-ID": "mine"}), 503)
-    assert document["request_id"] == "mine"
+    mine = {"X-Request-ID": "mine"}
+    answer = store.http.get("/views/fs/tree", headers=mine)
+    assert answer.headers["x-request-id"] == "mine"
+    assert "request_id" not in refused(answer, 503, "not_ready")
+    store.ready()
+    answer = store.http.get("/views/fs/tree?min_revision=1000000", headers=mine)
+    assert refused(answer, 503, "revision_not_reached")["request_id"] == "mine"
     assert "request_id" not in refused(store.server.http.get("/nothing"), 404)

@@ -202,6 +202,7 @@ def test_usage(twin: Twin) -> None:
                     "bytes": below.bytes,
                     "files": below.files,
                     "directories": below.directories,
+                    **{key: text for key, text in twin.node(child.path).items() if key == "raw_name"},
                 }
                 for _, _, child, below in children[:top]
             ]

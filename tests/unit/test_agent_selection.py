@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from fake_fusion import disk
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trees import make, names
 
@@ -125,6 +125,7 @@ def test_directories_above_what_counts_count(include: list[str], exclude: list[s
 
 
 @given(some, some, paths)
+@example(["*/"], [], "a")
 def test_entries_of_a_directory_that_is_entered(include: list[str], exclude: list[str], path: str) -> None:
     try:
         selection = Selection(include, exclude)

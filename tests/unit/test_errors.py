@@ -30,6 +30,8 @@ TABLE: dict[type[FusionError], tuple[int, str]] = {
     errors.SessionObsolete: (419, "session_obsolete"),
     errors.InvalidField: (422, "invalid_field"),
     errors.HeaderTooLarge: (431, "header_too_large"),
+    errors.TooManyRequests: (429, "too_many_requests"),
+    errors.UnknownKey: (500, "unknown_key"),
     errors.InternalError: (500, "internal_error"),
     errors.SettingsError: (500, "invalid_settings"),
     errors.DamagedFile: (500, "damaged_file"),

@@ -77,12 +77,19 @@ def test_everything_can_be_set(load: Load) -> None:
     settings = load(
         '[server]\nhost = "::1"\nport = 0\ndata_dir = "/data"\nmax_body_bytes = 1000\nmin_free_bytes = 9\n'
         "max_answer_nodes = 2\nmax_answer_bytes = 3\nmax_answer_seconds = 4\nmax_kept_bytes = 5\n"
+        'tls_certificate = "c"\ntls_key = "k"\nallow_plaintext = true\n'
+        "key_requests_per_second = 10\nkey_bytes_per_second = 11\nfailed_tries_per_minute = 12\n"
+        'metrics = "key"\n'
         "max_connections = 6\nrequest_head_seconds = 7\nrequest_body_seconds = 8\n"
         "[datastores.a]\nsession_timeout_seconds = 1\nallow_concurrent_push = true\nqueue_bytes = 5000\n"
         'durability = "os"\ncheckpoint_bytes = 77\n'
         "[datastores.B-2_c]\n"
     )
-    assert settings.server == ServerSettings("::1", 0, Path("/data"), 1000, 9, 2, 3, 4, 5, 6, 7, 8)
+    assert settings.server == ServerSettings(
+        *("::1", 0, Path("/data"), 1000, 9, 2, 3, 4, 5),
+        *(Path("c"), Path("k"), True, 10, 11, 12),
+        *("key", 6, 7, 8),
+    )
     assert dict(settings.datastores) == {
         "a": DatastoreSettings(1, True, 5000, "os", 77),
         "B-2_c": DatastoreSettings(),
