@@ -779,6 +779,17 @@ def test_without_all_watches_the_tree_is_scanned_again_and_again(
     asyncio.run(run())
 
 
+def test_a_cancellation_is_not_lost_in_the_moment_of_a_wake_up(fake: FakeFusion, root: Path) -> None:
+    async def run() -> None:
+        async with running(fake, root) as agent:
+            await until(lambda: fake.ends)
+            (root / "new").touch()
+            await until(lambda: fake.shows(root))  # and now it gathers for a while
+            agent._hurry.set()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("removed", ["root", "parent"])
 def test_a_root_that_goes_away_and_comes_back(fake: FakeFusion, tmp_path: Path, removed: str) -> None:
     fake.heartbeat_seconds = 0.02
