@@ -34,6 +34,7 @@ class Grant:
         "_requests",
         "datastore",
         "expires",
+        "id",
         "is_limited",
         "key_sha256",
         "last_used",
@@ -41,6 +42,7 @@ class Grant:
     )
 
     def __init__(self, key: KeySettings, server: ServerSettings) -> None:
+        self.id = key.id
         self.datastore = key.datastore
         self.scopes = frozenset(key.scopes)
         self.key_sha256 = key.key_sha256
@@ -97,7 +99,16 @@ class KeyRing:
             grant = self._made[key.id] = Grant(key, self._server)
             if (known := before.get(key.id)) is not None and known.key_sha256 == key.key_sha256:
                 grant.go_on_from(known)
-        self._shown.clear()
+        # Who was let in before stays so, however many wrong keys come from the same address.
+        shown = ((text, self._anew(grant)) for text, grant in self._shown.items())
+        self._shown = {text: grant for text, grant in shown if grant is not None}
+
+    def _anew(self, grant: Grant) -> Grant | None:
+        """What the grant's key opens now."""
+        if grant.id is None:
+            return grant
+        made = self._made.get(grant.id)
+        return made if made is not None and made.key_sha256 == grant.key_sha256 else None
 
     def last_used(self) -> dict[str, float]:
         """When those made since the start were used, by id: seconds since the epoch."""

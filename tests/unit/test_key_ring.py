@@ -145,6 +145,8 @@ def test_wrong_keys_of_one_address(wait: Callable[[float], None]) -> None:
         with pytest.raises(TooManyRequests):
             keys.authorise(wrong, "read", PEER)
     assert keys.authorise("plain", "read", PEER)  # who was let in before stays so
+    keys.install([])
+    assert keys.authorise("plain", "read", PEER)
     assert keys.authorise("later", "read", OTHER)
     with pytest.raises(Unauthorized):
         keys.authorise(None, "read", PEER)
