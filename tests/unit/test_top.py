@@ -6,7 +6,6 @@ import io
 import json
 import os
 import pty
-import select
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from fusion import cli
-from fusion.commands.top import BARS, Watched, duration, frame, sparkline
+from fusion.commands.top import BARS, Watched, duration, frame, sparkline, wait_for_input
 
 STUCK_SECONDS = 60.0
 
@@ -277,7 +276,7 @@ class Terminal:
         deadline = time.monotonic() + STUCK_SECONDS
         while part not in self.text:
             assert time.monotonic() < deadline and self.process.poll() is None, self.text
-            if select.select([self._ours], [], [], 1)[0]:
+            if wait_for_input(self._ours, 1):
                 self.text += os.read(self._ours, 65536).decode(errors="replace")
 
     def press(self, keys: bytes) -> int:
