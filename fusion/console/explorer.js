@@ -124,8 +124,9 @@ export class Explorer {
     this.#rows = rows(this.#root, this.#order);
     this.grid.sorted(this.#order.column, this.#order.descending ? "descending" : "ascending");
     const isLarge = !this.#root.listing.isComplete || this.#root.listing.entries.size > MOST_SORTED;
-    this.grid.active = this.#chosen ? this.#rows.indexOf(this.#chosen) : -1;
-    if (this.grid.active < 0) this.#chosen = null;
+    // By its place: what is loaded twice at once is another entry of the same.
+    this.grid.active = this.#chosen ? this.#rows.findIndex(row => row.place === this.#chosen.place) : -1;
+    this.#chosen = this.#rows[this.grid.active] ?? null;
     this.grid.refill(this.#rows.length);
     const now = top && offset >= height ? this.#rows.indexOf(top) : -1;
     if (now >= 0) this.grid.offset = now * height + offset % height;

@@ -679,6 +679,7 @@ def test_an_expired_session_is_noticed_by_its_heartbeat(fake: FakeFusion, root: 
 
     async def run() -> None:
         async with running(fake, root):
+            await until(lambda: fake.ends == 1)
             await until(lambda: sum(r.path.endswith("/heartbeat") for r in list(fake.requests)) >= 3)
             fake.intercept = lambda r: gone if r.headers.get("session-id") == "session-1" else None
             await until(lambda: fake.ends == 2 and fake.shows(root))
