@@ -53,7 +53,7 @@ test-sanitize: $(VENV)/test.stamp $(addprefix build/native/address/,$(NATIVE)) #
 	FUSION_SANITIZE=1 PYTHONPATH=$(SANITIZED)/lib PYTHONMALLOC=malloc \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	  $(BIN)/pytest tests/index tests/unit/test_agent_scan.py
+	  $(BIN)/pytest -n 2 tests/index tests/unit/test_agent_scan.py
 
 # Older sanitizer runtimes do not find their memory on kernels that scatter addresses widely. Reports make the exit status 66, and
 # go past pytest's capture.
